@@ -1,0 +1,120 @@
+"""The exceptions torch-lab raises on purpose.
+
+    TorchLabError                 a mistake the user can mend: one message, no traceback, exit 2
+    ├── UsageError                the command line
+    ├── SettingsError             [tool.torch-lab] or a TORCH_LAB_* variable
+    ├── HparamsError              a hyperparameter script: all of its problems at once
+    ├── ScriptError               a script that can't be found, read or imported
+    ├── ConfigurationError        train_config / infer_config and what they return
+    ├── StoreError                the artifacts folder: unwritable, full
+    │   ├── RunNotFound           no run, or more than one, goes by that name
+    │   └── RunLocked             the run is alive elsewhere
+    ├── CheckpointError           a checkpoint file that can't be used
+    │   ├── CheckpointNotFound
+    │   ├── CheckpointDamaged     truncated, flipped, zeroed
+    │   ├── CheckpointUnsafe      loading it could run code
+    │   └── CheckpointMismatch    made by another architecture
+    └── RunError                  a failure while running that torch-lab itself detects: exit 1
+        ├── LockLost              another process took this run over
+        └── NonFiniteLoss         NaN or inf
+    Stopped                       a signal ended the run (BaseException): exit 128 + N
+
+Everything else that is raised keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class TorchLabError(Exception):
+    """A mistake the user can mend; `hint` says what to type or change next."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(TorchLabError):
+    """The command line can't be understood."""
+
+
+class SettingsError(TorchLabError):
+    """A setting in pyproject.toml or a TORCH_LAB_* variable is wrong."""
+
+
+class HparamsError(TorchLabError):
+    """A hyperparameter script is wrong; `problems` holds one line for each mistake."""
+
+    def __init__(self, source: Path | str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        count = len(self.problems)
+        super().__init__(f"{source}: {count} problem{'s' * (count != 1)} in hparams\n{lines}")
+
+
+class ScriptError(TorchLabError):
+    """A script can't be found, read or imported."""
+
+
+class ConfigurationError(TorchLabError):
+    """`train_config` or `infer_config` is missing or returns something unusable."""
+
+
+class StoreError(TorchLabError):
+    """The artifacts folder can't be read or written."""
+
+
+class RunNotFound(StoreError):
+    """Nothing, or more than one thing, goes by the name of a run."""
+
+
+class RunLocked(StoreError):
+    """Another live process holds the run."""
+
+
+class CheckpointError(TorchLabError):
+    """A checkpoint can't be used."""
+
+
+class CheckpointNotFound(CheckpointError):
+    """There is no such checkpoint."""
+
+
+class CheckpointDamaged(CheckpointError):
+    """The file's contents are not what was saved."""
+
+
+class CheckpointUnsafe(CheckpointError):
+    """Loading the file could run code."""
+
+
+class CheckpointMismatch(CheckpointError):
+    """The checkpoint belongs to another architecture."""
+
+
+class RunError(TorchLabError):
+    """The run failed for a reason torch-lab found itself."""
+
+
+class LockLost(RunError):
+    """Another process took the run over while this one was stalled."""
+
+
+class NonFiniteLoss(RunError):
+    """The loss became NaN or infinite."""
+
+
+class Stopped(BaseException):
+    """A signal asked the run to end; carried to the top as exit status 128 + N."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
