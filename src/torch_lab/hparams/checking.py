@@ -1,0 +1,186 @@
+"""The check of a hyperparameter dict: every mistake in it, reported together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch_lab.errors import HparamsError
+from torch_lab.hparams.kinds import NAME, NAMES, POSITIVE, POSITIVE_INT, Kind, is_int, one_of
+from torch_lab.hparams.kinds import optional as _optional
+from torch_lab.hparams.lightning import trainer_kwargs
+from torch_lab.hparams.sections import CheckpointSection, Hparams, TrainerSection
+from torch_lab.utils.copying import plain_copy
+from torch_lab.utils.paths import display
+from torch_lab.utils.text import shown, suggestion
+
+SECTIONS = ("task", "checkpoint", "trainer", "seed", "config")
+TRAINER_SECTIONS = ("init", "fit", "validate", "predict")
+DEFAULT_SEED = 0
+SEED = Kind(
+    "an int from 0 to 4294967295, or None to draw one",
+    lambda value: value is None or (is_int(value) and 0 <= value < 2**32),
+)
+CHECKPOINT: dict[str, Kind] = {
+    "checkpoint_task_id": _optional(
+        Kind(
+            "a run, a ClearML task id or a .ckpt file",
+            lambda value: isinstance(value, (str, os.PathLike)) and bool(os.fspath(value)),
+        )
+    ),
+    "checkpoint_name": NAME,
+    "weights_only": one_of("bool"),
+    "strict": one_of("bool"),
+    "every_n_steps": _optional(POSITIVE_INT),
+    "every_minutes": _optional(POSITIVE),
+    "keep": _optional(POSITIVE_INT),
+}
+_SWITCH = one_of("bool", "dict")
+_WITHOUT_MEANING: dict[str, Kind] = {  # what clearml.Task.init takes, and torch-lab does itself
+    "task_name": one_of("str", "None"),
+    "reuse_last_task_id": one_of("bool", "str"),
+    "continue_last_task": one_of("bool", "str", "int"),
+    "auto_connect_arg_parser": _SWITCH,
+    "auto_connect_frameworks": _SWITCH,
+    "auto_connect_streams": _SWITCH,
+    "auto_resource_monitoring": _SWITCH,
+    "deferred_init": one_of("bool"),
+}
+TASK: dict[str, Kind] = {
+    "project_name": _optional(NAME),
+    "task_type": one_of("str", "enum", "None"),
+    "tags": _optional(NAMES),
+    "output_uri": one_of("str", "bool", "None"),
+    "sdk": one_of("bool"),
+    **_WITHOUT_MEANING,
+}
+_TRAINER_DEFAULTS = {
+    "max_epochs": -1,
+    "num_sanity_val_steps": 0,
+    "accelerator": "auto",
+    "devices": "auto",
+}
+_DATA = "comes from what the configuration script returns; remove it"
+_FORBIDDEN = {
+    "model": _DATA,
+    "dataloaders": _DATA,
+    "train_dataloaders": _DATA,
+    "val_dataloaders": _DATA,
+    "datamodule": _DATA,
+    "weights_only": "may not be set: no checkpoint that could run code is loaded; remove it",
+    "return_predictions": "may not be set: callbacks write the predictions; remove it",
+}
+
+
+def check(raw: object, source: Path | str = "hparams") -> Hparams:
+    """Frozen hyperparameters from a dict, which stays as it is; HparamsError names all mistakes."""
+    if not isinstance(raw, dict):
+        raise HparamsError(_named(source), [f"hparams: expected a dict, got {shown(raw)}"])
+    checker = _Checker()
+    hparams = checker.hparams(plain_copy(raw), source if isinstance(source, Path) else None)
+    if checker.problems:
+        raise HparamsError(_named(source), checker.problems)
+    return hparams
+
+
+def _named(source: Path | str) -> str:
+    return display(source) if isinstance(source, Path) else source
+
+
+class _Checker:
+    """Goes through the sections, collecting problems instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def hparams(self, raw: dict[Any, Any], path: Path | None) -> Hparams:
+        self._refuse_unknown("", raw, SECTIONS)
+        task = self._fields("task", self._section(raw, "task"), TASK)
+        chosen = raw.get("checkpoint", {})
+        raw_checkpoint = {} if chosen is None else self._dict("checkpoint", chosen)
+        checkpoint = self._fields("checkpoint", raw_checkpoint, CHECKPOINT)
+        trainer = self._trainer(self._section(raw, "trainer"))
+        seed = raw.get("seed", DEFAULT_SEED)
+        self._value("seed", seed, SEED)
+        config = self._section(raw, "config")
+        if self.problems:  # the values may not even convert
+            return Hparams(path, task, CheckpointSection(), trainer, None, config)
+        return Hparams(
+            path=path,
+            task=task,
+            checkpoint=_checkpoint_section(checkpoint),
+            trainer=trainer,
+            seed=None if seed is None else int(seed),
+            config=config,
+            notices=tuple(_notices(task, checkpoint)),
+        )
+
+    def _trainer(self, raw: dict[Any, Any]) -> TrainerSection:
+        self._refuse_unknown("trainer.", raw, TRAINER_SECTIONS)
+        given: dict[str, Any] = {}
+        for name in TRAINER_SECTIONS:
+            value = raw.get(name, {})
+            if name == "validate" and value is None:
+                given[name] = None
+                continue
+            where = f"trainer.{name}"
+            expected = "a dict, or None for no validation before fit" * (name == "validate")
+            kwargs = self._dict(where, value, expected or "a dict")
+            given[name] = self._kwargs(where, kwargs, name)
+        given["init"] = {**_TRAINER_DEFAULTS, **given["init"]}
+        return TrainerSection(**given)
+
+    def _kwargs(self, where: str, kwargs: dict[Any, Any], section: str) -> dict[str, Any]:
+        allowed = dict(kwargs)
+        for key in _FORBIDDEN:
+            if key in allowed:
+                del allowed[key]
+                self.problems.append(f"{where}.{key}: {_FORBIDDEN[key]}")
+        if not allowed:
+            return {}
+        known = {k: v for k, v in trainer_kwargs(section).items() if k not in _FORBIDDEN}
+        return self._fields(where, allowed, known)
+
+    def _fields(
+        self, where: str, values: dict[Any, Any], kinds: Mapping[str, Kind]
+    ) -> dict[str, Any]:
+        self._refuse_unknown(f"{where}.", values, kinds)
+        for key, kind in kinds.items():
+            if key in values:
+                self._value(f"{where}.{key}", values[key], kind)
+        return values
+
+    def _section(self, raw: dict[Any, Any], name: str) -> dict[Any, Any]:
+        return self._dict(name, raw.get(name, {}))
+
+    def _dict(self, where: str, value: object, expected: str = "a dict") -> dict[Any, Any]:
+        if isinstance(value, dict):
+            return value
+        self.problems.append(f"{where}: expected {expected}, got {shown(value)}")
+        return {}
+
+    def _value(self, where: str, value: object, kind: Kind) -> None:
+        if not kind.accepts(value):
+            self.problems.append(f"{where}: expected {kind.expected}, got {shown(value)}")
+
+    def _refuse_unknown(self, where: str, values: dict[Any, Any], known: Iterable[str]) -> None:
+        names = [*known]
+        for key in values:
+            if key not in names:
+                self.problems.append(f"{where}{key}: unknown key; {suggestion(str(key), names)}")
+
+
+def _checkpoint_section(values: dict[str, Any]) -> CheckpointSection:
+    start = values.get("checkpoint_task_id")
+    if start is not None:
+        values = {**values, "checkpoint_task_id": os.fspath(start)}
+    return CheckpointSection(**values)
+
+
+def _notices(task: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
+    notices = [f"task.{key} has no effect here" for key in _WITHOUT_MEANING if key in task]
+    if not checkpoint.get("strict", True) and not checkpoint.get("weights_only", False):
+        notices.append("checkpoint.strict has an effect only with checkpoint.weights_only True")
+    return notices

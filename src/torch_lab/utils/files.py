@@ -1,0 +1,53 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_atomic(
+    path: Path, data: bytes, *, before_replace: Callable[[], None] | None = None
+) -> None:
+    """Replace `path` by `data`, on disk on return; a reader sees the old or the new file."""
+    with open_atomic(path, before_replace=before_replace) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomic(
+    path: Path, *, before_replace: Callable[[], None] | None = None
+) -> Iterator[BinaryIO]:
+    """A new file that takes the name `path` when the block ends well, and vanishes when it fails.
+
+    `before_replace` is called when everything is on disk, and may still refuse by raising.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if before_replace is not None:
+            before_replace()
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    fsync_directory(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a folder as durable as its files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Some network file systems refuse this on folders; there is nothing else to call.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

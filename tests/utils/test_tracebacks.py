@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import sys
+import sysconfig
+
+import pytest
+
+from torch_lab.utils import tracebacks
+from torch_lab.utils.tracebacks import format_exception, is_user_file
+
+PACKAGE = tracebacks.__file__
+STDLIB = f"{sysconfig.get_paths()['stdlib']}/runpy.py"
+INSTALLED = "/venv/lib/python3/site-packages/pytorch_lightning/trainer.py"
+USER = "/home/me/project/experiments/00_a/__main__.py"
+
+
+def frame(file: str, inner):
+    """A function that calls `inner`, as if it stood in `file`."""
+    code = compile("def call():\n    return inner()\n", file, "exec")
+    names = {"inner": inner}
+    exec(code, names)
+    return names["call"]
+
+
+def caught(call) -> BaseException:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the test is about
+        # This function's own frame led to all the others, as torch-lab's do.
+        return error.with_traceback(error.__traceback__.tb_next)
+    raise AssertionError("nothing raised")
+
+
+def fail():
+    raise ValueError("bad label")
+
+
+def files_in(text: str) -> list[str]:
+    return [line.split('"')[1] for line in text.splitlines() if line.startswith('  File "')]
+
+
+def test_it_begins_at_the_users_first_frame():
+    fails = frame(PACKAGE, frame(INSTALLED, frame(USER, frame(INSTALLED, fail))))
+    text = format_exception(caught(fails))
+    assert files_in(text)[0] == USER
+    assert INSTALLED in files_in(text)  # what the user called is kept
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert text.endswith("ValueError: bad label\n")
+
+
+def test_the_exception_itself_stays_whole():
+    error = caught(frame(PACKAGE, frame(USER, fail)))
+    before = error.__traceback__
+    format_exception(error)
+    assert error.__traceback__ is before
+
+
+def test_without_a_users_frame_all_are_kept():
+    def inner():
+        compile("1 +", "<config>", "eval")
+
+    inner.__code__ = inner.__code__.replace(co_filename=INSTALLED)
+    text = format_exception(caught(frame(PACKAGE, frame(INSTALLED, inner))))
+    assert INSTALLED in files_in(text)
+    assert "SyntaxError" in text
+
+
+def test_chained_exceptions_are_trimmed_each():
+    def second():
+        try:
+            frame(INSTALLED, frame(USER, fail))()
+        except ValueError as error:
+            raise RuntimeError("wrapped") from error
+
+    second.__code__ = second.__code__.replace(co_filename=USER)
+    text = format_exception(caught(frame(PACKAGE, second)))
+    assert "direct cause" in text
+    assert "bad label" in text
+    assert text.index("bad label") < text.index("wrapped")
+    assert PACKAGE not in files_in(text)
+
+
+def test_groups_are_shown():
+    def group():
+        raise ExceptionGroup("two", [ValueError("first"), KeyError("second")])
+
+    group.__code__ = group.__code__.replace(co_filename=USER)
+    text = format_exception(caught(frame(PACKAGE, group)))
+    assert "first" in text
+    assert "second" in text
+
+
+def test_a_loader_workers_own_traceback_takes_the_place_of_ours():
+    message = (
+        "Caught KeyError in DataLoader worker process 1.\n"
+        "Original Traceback (most recent call last):\n"
+        '  File "/v/lib/python3.12/site-packages/torch/utils/data/_utils/worker.py", line 3, in f\n'
+        "    data = fetcher.fetch(index)\n"
+        f'  File "{USER}", line 7, in __getitem__\n'
+        '    return self.items["x"]\n'
+        "KeyError: 'x'\n"
+    )
+
+    def reraise():
+        raise RuntimeError(message)
+
+    reraise.__code__ = reraise.__code__.replace(co_filename=INSTALLED)
+    text = format_exception(caught(frame(PACKAGE, frame(INSTALLED, reraise))))
+    assert text == (
+        "Caught KeyError in DataLoader worker process 1.\n"
+        "Original Traceback (most recent call last):\n"
+        f'  File "{USER}", line 7, in __getitem__\n'
+        '    return self.items["x"]\n'
+        "KeyError: 'x'\n"
+    )
+
+
+@pytest.mark.parametrize("file", [PACKAGE, STDLIB, INSTALLED, "<frozen runpy>", "<string>"])
+def test_files_that_are_not_the_users(file):
+    assert not is_user_file(file)
+
+
+@pytest.mark.parametrize("file", [USER, __file__, "hparams.py", f"{sys.prefix}/../project/a.py"])
+def test_files_that_are(file):
+    assert is_user_file(file)
