@@ -1,0 +1,191 @@
+"""The runs of an artifacts folder, and the one that a word names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from torch_lab.errors import RunNotFound, StoreError
+from torch_lab.store import record as records
+from torch_lab.store.failures import store_error
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import LOST_AFTER, Record
+
+DAMAGED = "damaged"
+INTERRUPTED = frozenset({"aborted", "failed", "lost", "incomplete"})
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as found on disk; one whose run.json can't be read has the status "damaged"."""
+
+    directory: RunDirectory
+    record: Record
+    status: str
+
+
+def runs(artifacts: Path, *, lost_after: float = LOST_AFTER) -> list[StoredRun]:
+    """All runs, newest first; directories that hold no run.json (yet) are none."""
+    found = (_stored(path, lost_after) for path in _directories(artifacts))
+    return sorted((run for run in found if run), key=_age, reverse=True)
+
+
+def resolve(
+    text: str,
+    artifacts: Path,
+    *,
+    cwd: Path | None = None,
+    lost_after: float = LOST_AFTER,
+) -> tuple[StoredRun, str | None]:
+    """The run, and the checkpoint's name if there is one, that RUN[:NAME] names.
+
+    RUN: a run directory, a run's name or id or an unambiguous prefix of one, or EXPERIMENT/SCRIPT
+    for that script's newest run. RunNotFound says what there is instead.
+    """
+    for name, checkpoint in _readings(text):
+        run = _at_path(name, artifacts, cwd or Path.cwd(), lost_after)
+        if run is not None:
+            return _sound(run), checkpoint
+    known = runs(artifacts, lost_after=lost_after)
+    for name, checkpoint in _readings(text):
+        run = _named(name, known)
+        if run is not None:
+            return _sound(run), checkpoint
+    raise _not_found(_readings(text)[-1][0], known, artifacts)
+
+
+def newest_interrupted(
+    artifacts: Path, prefix: str, *, lost_after: float = LOST_AFTER
+) -> StoredRun | None:
+    """The newest run PREFIX_vN that ended, but not as planned."""
+    pattern = re.compile(re.escape(prefix) + r"_v\d+", re.ASCII)
+    paths = [path for path in _directories(artifacts) if pattern.fullmatch(path.name)]
+    found = [run for path in paths if (run := _stored(path, lost_after))]
+    interrupted = [run for run in found if run.status in INTERRUPTED]
+    return max(interrupted, key=_age, default=None)
+
+
+def _directories(artifacts: Path) -> Iterator[Path]:
+    try:
+        yield from (path for path in artifacts.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise store_error("list", artifacts, error) from error
+
+
+def _stored(path: Path, lost_after: float) -> StoredRun | None:
+    directory = RunDirectory(path)
+    try:
+        record = records.read(directory)
+    except StoreError as error:
+        if not os.path.isfile(directory.record_file):  # noqa: PTH113  Path.is_file can raise
+            return None
+        record = Record(path.name, "", DAMAGED, reason=error.message, created=_modified(path))
+        return StoredRun(directory, record, DAMAGED)
+    return StoredRun(directory, record, records.status(directory, record, lost_after))
+
+
+def _sound(run: StoredRun) -> StoredRun:
+    """The run that was asked for by name: what is wrong with its record is an error now."""
+    if run.status == DAMAGED:
+        records.read(run.directory)
+    return run
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _age(run: StoredRun) -> tuple[float, int, str]:
+    number = run.directory.name.rpartition("_v")[2]
+    return run.record.created, int(number) if number.isdecimal() else -1, run.directory.name
+
+
+def _readings(text: str) -> list[tuple[str, str | None]]:
+    """The text as a whole, then as RUN:NAME: a name that exists as given wins."""
+    run, colon, checkpoint = text.rpartition(":")
+    return [(text, None), (run, checkpoint)] if colon and run and checkpoint else [(text, None)]
+
+
+def _at_path(text: str, artifacts: Path, cwd: Path, lost_after: float) -> StoredRun | None:
+    if not text:
+        return None
+    for path in (cwd / text, artifacts / text):
+        # A file system refuses names that are too long or hold a zero byte.
+        try:
+            run = _stored(path.resolve(), lost_after)
+        except (OSError, ValueError, RuntimeError):
+            continue
+        if run is not None:
+            return run
+    return None
+
+
+def _named(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
+    if "/" in text:
+        return _newest_of_script(text, known)
+    if not text:
+        return None
+    exact = [run for run in known if text in (run.record.name, run.record.id)]
+    if len(exact) == 1:
+        return exact[0]
+    matches = exact or [
+        run
+        for run in known
+        if run.directory.name.startswith(text) or run.record.id.startswith(text.lower())
+    ]
+    if len(matches) > 1:
+        raise _ambiguous(text, matches)
+    return matches[0] if matches else None
+
+
+def _newest_of_script(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
+    wanted = PurePosixPath(text.removesuffix(".py")).parts[-2:]
+    of_script = [run for run in known if _script(run) == wanted]
+    counted = [run for run in of_script if run.record.dev_run is None]
+    if of_script and not counted:
+        raise RunNotFound(
+            f"{text} has only dev runs: {_listed(of_script)}", hint="Name one of them in full."
+        )
+    return counted[0] if counted else None
+
+
+def _script(run: StoredRun) -> tuple[str, str]:
+    return run.record.experiment, PurePosixPath(run.record.script).stem
+
+
+def _ambiguous(text: str, matches: Sequence[StoredRun]) -> RunNotFound:
+    hint = "Type more of the name or id."
+    scripts = {_script(run) for run in matches}
+    if len(scripts) == 1 and matches[0].record.experiment:
+        hint = f"Type more of it, or {'/'.join(_script(matches[0]))} for the newest."
+    return RunNotFound(f'"{text}" names {len(matches)} runs: {_listed(matches)}', hint=hint)
+
+
+def _not_found(text: str, known: Sequence[StoredRun], artifacts: Path) -> RunNotFound:
+    message = f'no run "{text}" in {artifacts}'
+    if not known:
+        return RunNotFound(message, hint="There are no runs there yet.")
+    from difflib import get_close_matches  # slow to import, and needed only here
+
+    names = {name: name for run in known for name in (run.directory.name, "/".join(_script(run)))}
+    close = get_close_matches(text.removesuffix(".py"), names, n=3, cutoff=0.6)
+    if close:
+        return RunNotFound(message, hint=f"Did you mean {' or '.join(close)}?")
+    return RunNotFound(message, hint=f"The newest: {_listed(known)}")
+
+
+def _listed(matches: Sequence[StoredRun]) -> str:
+    shown = [
+        f"{run.directory.name} ({run.record.id[:8] or run.status})" for run in matches[:_SHOWN]
+    ]
+    more = len(matches) - _SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,72 @@
+"""Where things are in a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The directory of one run; it names its files and creates none."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def record_file(self) -> Path:
+        """The record: run.json."""
+        return self.path / "run.json"
+
+    @property
+    def environment_file(self) -> Path:
+        """The machine and its packages: environment.json."""
+        return self.path / "environment.json"
+
+    @property
+    def git_diff(self) -> Path:
+        """Commit, branch, remote and the uncommitted changes."""
+        return self.path / "git.diff"
+
+    @property
+    def source_bundle(self) -> Path:
+        """The code as it was."""
+        return self.path / "source.tar.gz"
+
+    @property
+    def metrics(self) -> Path:
+        """The folder of the journal's segments."""
+        return self.path / "metrics"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Touched while the run lives."""
+        return self.path / "heartbeat"
+
+    @property
+    def lock(self) -> Path:
+        """Who writes to this run."""
+        return self.path / "lock"
+
+    @property
+    def media(self) -> Path:
+        """The folder of images and figures."""
+        return self.path / "media"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def console(self, rank: int = 0) -> Path:
+        """What the process of this rank printed."""
+        return self.path / ("console.log" if rank == 0 else f"console.{rank}.log")

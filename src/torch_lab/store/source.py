@@ -1,0 +1,227 @@
+"""The code of a run as it was: source.tar.gz, and what was left out of it."""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import hashlib
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from torch_lab.store.failures import storing
+from torch_lab.store.git import listed_files
+from torch_lab.utils.files import open_atomic
+from torch_lab.utils.text import format_size
+
+FORMAT = 1
+MANIFEST = ".torch-lab-bundle.json"
+LARGEST_FILE = 10_000_000
+LARGEST_BUNDLE = 100_000_000
+
+_SECRET_FILES = (
+    ".env*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "id_rsa*",
+    "id_ed25519*",
+    "clearml.conf",
+    ".netrc",
+    ".pypirc",
+    "credentials.json",
+)
+# What no repository wants; where git can't be asked, hidden names go as well.
+_LITTER = ("__pycache__", "*.py[co]", ".git", ".DS_Store")
+_LITTER_WITHOUT_GIT = (
+    ".*",
+    "*.egg-info",
+    "build",
+    "dist",
+    "env",
+    "venv",
+    "node_modules",
+    "wandb",
+    "lightning_logs",
+    "*.ckpt",
+)
+
+
+@dataclass
+class _Bundle:
+    """What goes into the archive, by its path there, and what doesn't."""
+
+    root: Path
+    files: dict[str, bytes] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    executable: set[str] = field(default_factory=set)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    size: int = 0
+
+
+def bundle(experiment_directory: Path, root: Path, target: Path) -> None:
+    """Write the experiment's directory and its package, as they are, to a .tar.gz.
+
+    Equal code gives equal bytes. The archive's manifest names what was left out, and why.
+    """
+    experiment, root = experiment_directory.resolve(), root.resolve()
+    content = _Bundle(root if experiment.is_relative_to(root) else experiment.parent)
+    folder = _package(experiment, content.root)
+    for path in _code_files(folder, experiment, content):
+        _add(path, content)
+    with (
+        storing("write", target),
+        open_atomic(target) as file,
+        # No name and no time in the header: equal code, equal bytes.
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        _write(archive, content)
+
+
+def script_hashes(experiment_directory: Path) -> dict[str, str]:
+    """The sha256 of each Python file of an experiment, by its path there."""
+    hashes = {}
+    for path in _walk(experiment_directory, (*_LITTER, ".*")):
+        if path.suffix == ".py" and path.is_file():
+            name = path.relative_to(experiment_directory).as_posix()
+            with storing("read", path):
+                hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return dict(sorted(hashes.items()))
+
+
+def _package(experiment: Path, root: Path) -> Path:
+    """The topmost folder with an __init__.py that holds the experiment, else the experiment's."""
+    above = [experiment, *experiment.parents]
+    below_root = above[: above.index(root)]
+    packages = [folder for folder in below_root if (folder / "__init__.py").is_file()]
+    return packages[-1] if packages else experiment
+
+
+def _code_files(folder: Path, experiment: Path, content: _Bundle) -> Iterator[Path]:
+    listed = _listed(folder)
+    if listed is None:
+        content.notes.append("git could not be asked: hidden and generated files were left out")
+        yield from _walk(folder, (*_LITTER, *_LITTER_WITHOUT_GIT))
+        return
+    yield from listed
+    if not any(path.suffix == ".py" and experiment in path.parents for path in listed):
+        # Someone trains what they don't commit: a record without its code would be worth little.
+        content.notes.append("git ignores the experiment's own directory; it is here all the same")
+        yield from _walk(experiment, (*_LITTER, *_LITTER_WITHOUT_GIT))
+
+
+def _listed(folder: Path) -> list[Path] | None:
+    """The files below a folder that git doesn't ignore, those of repositories within it too."""
+    names = listed_files(folder)
+    if names is None:
+        return None
+    found: list[Path] = []
+    for name in names:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            inner = listed_files(path) if (path / ".git").exists() else None
+            found += [path / name for name in inner or ()]
+        else:
+            found.append(path)
+    return found
+
+
+def _walk(folder: Path, litter: tuple[str, ...]) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _matches(name, litter))
+        linked = [name for name in folders if (Path(place) / name).is_symlink()]
+        for name in sorted([*files, *linked]):
+            if not _matches(name, litter):
+                yield Path(place) / name
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _add(path: Path, content: _Bundle) -> None:
+    name = path.relative_to(content.root).as_posix()
+    if any(_matches(part, _LITTER) for part in PurePosixPath(name).parts):
+        return
+    try:
+        reason = _refusal(path, name, content) or _take(path, name, content)
+    except FileNotFoundError:
+        return  # deleted but still in git's index
+    except OSError as error:
+        reason = f"can't be read: {error.strerror}"
+    if reason:
+        content.left_out[name] = reason
+
+
+def _refusal(path: Path, name: str, content: _Bundle) -> str | None:
+    parts = PurePosixPath(name).parts
+    if any(_matches(part.lower(), _SECRET_FILES) for part in parts):
+        return "may hold secrets"
+    for depth, part in enumerate(parts[:-1], 1):
+        folder = content.root.joinpath(*parts[:depth])
+        # A package of loaders is often called data, too.
+        if part == "data" and not (folder / "__init__.py").is_file():
+            return "data"
+        if folder.is_symlink():
+            return "below a link"
+    kind = path.lstat()
+    if stat.S_ISLNK(kind.st_mode):
+        return None if _real(path).is_relative_to(content.root) else "a link that leads outside"
+    if not stat.S_ISREG(kind.st_mode):
+        return "not a plain file"
+    if kind.st_size > LARGEST_FILE:
+        return f"{format_size(kind.st_size)}, more than {format_size(LARGEST_FILE)}"
+    if content.size + kind.st_size > LARGEST_BUNDLE:
+        return f"the bundle would grow over {format_size(LARGEST_BUNDLE)}"
+    return None
+
+
+def _real(path: Path) -> Path:
+    # Unlike Path.resolve, this doesn't raise on links that run in a circle.
+    return Path(os.path.realpath(path))
+
+
+def _take(path: Path, name: str, content: _Bundle) -> str | None:
+    if path.is_symlink():
+        content.links[name] = os.path.relpath(_real(path), _real(path.parent))
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+        executable = os.fstat(descriptor).st_mode & 0o100
+    content.files[name] = data
+    content.size += len(data)
+    if executable:
+        content.executable.add(name)
+    return None
+
+
+def _write(archive: tarfile.TarFile, content: _Bundle) -> None:
+    manifest = {
+        "format": FORMAT,
+        "left_out": [{"path": name, "why": why} for name, why in sorted(content.left_out.items())],
+        "notes": content.notes,
+    }
+    _write_file(archive, MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", 0o644)
+    for name in sorted({*content.files, *content.links}):
+        if name in content.links:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, content.links[name]
+            archive.addfile(link)
+        else:
+            mode = 0o755 if name in content.executable else 0o644
+            _write_file(archive, name, content.files[name], mode)
+
+
+def _write_file(archive: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), mode
+    archive.addfile(member, io.BytesIO(data))

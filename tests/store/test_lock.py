@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from store_helpers import age, dead_pid, everything_in, new_run, python, write_holder, write_record
+
+from torch_lab.errors import LockLost, RunLocked, StoreError
+from torch_lab.store import host, record
+from torch_lab.store.heartbeat import Heartbeat, silence
+from torch_lab.store.host import Liveness, this_process
+from torch_lab.store.lock import Lock, holder_of
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import Record, RecordWriter
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return new_run(tmp_path)
+
+
+def test_lock_says_who_holds_it(run: RunDirectory) -> None:
+    lock = Lock.acquire(run, lost_after=60)
+    content = json.loads(run.lock.read_text())
+    assert content["format"] == 1
+    assert (content["token"], content["generation"]) == (lock.token, 1)
+    assert content["pid"] == os.getpid()
+    assert content["host"] == host.hostname()
+    assert content["boot_id"]
+    assert content["started"]
+    assert run.heartbeat.exists()
+    lock.check()
+
+
+def test_release_frees_the_run(run: RunDirectory) -> None:
+    first = Lock.acquire(run, lost_after=60)
+    first.release()
+    first.release()
+    assert not run.lock.exists()
+    assert Lock.acquire(run, lost_after=60).token != first.token
+
+
+def test_live_holder_keeps_its_lock(run: RunDirectory) -> None:
+    Lock.acquire(run, lost_after=60)
+    age(run.heartbeat, 1000)
+    age(run.lock, 1000)
+    with pytest.raises(RunLocked, match=f"process {os.getpid()} on "):
+        Lock.acquire(run, lost_after=0.1)
+
+
+@pytest.mark.parametrize("change", ["pid is gone", "pid was given to another process"])
+def test_dead_holder_on_this_host_is_taken_over_at_once(run: RunDirectory, change: str) -> None:
+    gone = change == "pid is gone"
+    write_holder(run, 4, **({"pid": dead_pid()} if gone else {"started": "1"}))
+    begin = time.monotonic()
+    lock = Lock.acquire(run, lost_after=60)
+    assert time.monotonic() - begin < 1
+    assert lock.generation == 5
+    lock.check()
+    assert everything_in(run.path) == ["heartbeat", "lock"]
+
+
+def test_zombie_is_dead(run: RunDirectory) -> None:
+    process = python("")
+    write_holder(run, pid=process.pid, started=host.process_start(process.pid))
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert Lock.acquire(run, lost_after=60).generation == 2
+    process.communicate()
+
+
+def test_restarted_machine_needs_only_a_short_silence(run: RunDirectory) -> None:
+    write_holder(run, boot_id="before")
+    age(run.lock, 20)
+    assert Lock.acquire(run, lost_after=60).generation == 2
+
+
+def test_namesake_machine_that_lives_keeps_its_lock(run: RunDirectory) -> None:
+    write_holder(run, boot_id="another machine of this name")
+    with beating(run), pytest.raises(RunLocked):
+        Lock.acquire(run, lost_after=60)
+
+
+@pytest.mark.parametrize("change", [{"host": "elsewhere"}, {"pid_namespace": "a container"}])
+def test_unseen_holder_is_taken_over_after_silence(
+    run: RunDirectory, change: dict[str, str]
+) -> None:
+    write_holder(run, **change)
+    run.heartbeat.touch()
+    messages: list[str] = []
+    begin = time.monotonic()
+    lock = Lock.acquire(run, lost_after=0.6, on_wait=messages.append)
+    assert 0.3 < time.monotonic() - begin < 5
+    assert lock.generation == 2
+    assert len(messages) == 1
+    assert "Waiting" in messages[0]
+
+
+def test_unseen_holder_that_was_silent_long_enough(run: RunDirectory) -> None:
+    write_holder(run, host="elsewhere")
+    run.heartbeat.touch()
+    age(run.lock, 100)
+    age(run.heartbeat, 61)
+    assert Lock.acquire(run, lost_after=60).generation == 2
+
+
+def test_unseen_holder_that_beats_keeps_its_lock(run: RunDirectory) -> None:
+    write_holder(run, host="elsewhere")
+    with beating(run), pytest.raises(RunLocked, match="on elsewhere"):
+        Lock.acquire(run, lost_after=60)
+
+
+def test_unseen_holder_that_lets_go(run: RunDirectory) -> None:
+    write_holder(run, host="elsewhere")
+    threading.Timer(0.3, run.lock.unlink).start()
+    assert Lock.acquire(run, lost_after=60).generation == 1
+
+
+def test_clock_of_this_machine_does_not_count(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.heartbeat.touch()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert silence(run.heartbeat) < 5
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"token": "x"}', b"\xff\0"])
+def test_half_written_lock_is_taken_over_when_it_stays_so(
+    run: RunDirectory, content: bytes
+) -> None:
+    run.lock.write_bytes(content)
+    assert Lock.acquire(run, lost_after=0.2).generation == 2
+
+
+def test_rival_that_died_while_taking_over(run: RunDirectory) -> None:
+    dead = write_holder(run, 1, pid=dead_pid())
+    (run.path / "lock.2").write_bytes(dead.content())
+    assert Lock.acquire(run, lost_after=60).generation == 3
+    assert everything_in(run.path) == ["heartbeat", "lock"]
+
+
+def test_rival_that_is_taking_over_right_now(run: RunDirectory) -> None:
+    write_holder(run, 1, pid=dead_pid())
+    (run.path / "lock.2").touch()
+    with pytest.raises(RunLocked, match="just starting"):
+        Lock.acquire(run, lost_after=60)
+
+
+def test_check_finds_out_that_the_lock_is_lost(run: RunDirectory) -> None:
+    lock = Lock.acquire(run, lost_after=60)
+    other = write_holder(run, 2, host="elsewhere")
+    with pytest.raises(LockLost, match="on elsewhere took it over"):
+        lock.check()
+    lock.release()
+    assert holder_of(run) == other
+
+
+def test_check_finds_out_that_the_lock_is_gone(run: RunDirectory) -> None:
+    lock = Lock.acquire(run, lost_after=60)
+    run.lock.unlink()
+    with pytest.raises(LockLost, match="gone"):
+        lock.check()
+
+
+def test_check_is_cheap(run: RunDirectory) -> None:
+    lock = Lock.acquire(run, lost_after=60)
+    begin = time.perf_counter()
+    for _ in range(200):
+        lock.check()
+    assert (time.perf_counter() - begin) / 200 < 1e-3
+
+
+def test_locking_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="can't lock the run"):
+        Lock.acquire(RunDirectory(tmp_path / "no such run"), lost_after=60)
+
+
+TAKERS = """
+import sys, time
+from pathlib import Path
+from torch_lab.errors import RunLocked
+from torch_lab.store.lock import Lock
+from torch_lab.store.paths import RunDirectory
+folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+print("ready", flush=True)
+for number in range(rounds):
+    while not (folder / f"go-{number}").exists():
+        time.sleep(0.0002)
+    try:
+        lock = Lock.acquire(RunDirectory(folder / f"run-{number}"), lost_after=60)
+        lock.check()
+        print("won", lock.generation)
+    except RunLocked:
+        print("lost")
+    sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def test_of_many_that_take_over_at_once_one_wins(tmp_path: Path) -> None:
+    rounds, dead = 15, dead_pid()
+    for number in range(rounds):
+        run = RunDirectory(tmp_path / f"run-{number}")
+        run.path.mkdir()
+        write_holder(run, 1, pid=dead)
+        if number % 3 == 2:
+            (run.path / "lock.2").write_bytes(run.lock.read_bytes())
+    takers = [python(TAKERS, tmp_path, rounds) for _ in range(4)]
+    for taker in takers:
+        assert taker.stdout
+        assert taker.stdout.readline() == "ready\n"
+    for number in range(rounds):
+        (tmp_path / f"go-{number}").touch()
+        answers = sorted(taker.stdout.readline().strip() for taker in takers if taker.stdout)
+        expected = 3 if number % 3 == 2 else 2
+        assert answers == ["lost"] * 3 + [f"won {expected}"]
+    for taker in takers:
+        taker.communicate()
+
+
+HOLDER_ELSEWHERE = """
+import sys
+from pathlib import Path
+from torch_lab.errors import LockLost
+from torch_lab.store import host
+host.hostname = lambda: "elsewhere"
+from torch_lab.store.lock import Heartbeat, Lock
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import Record, RecordWriter
+run = RunDirectory(Path(sys.argv[1]))
+lock = Lock.acquire(run, lost_after=60)
+Heartbeat(run, lock.check, interval=0.1).start()
+writer = RecordWriter(run, lock, Record(run.name, "0" * 32, "running"))
+for line in sys.stdin:
+    try:
+        writer.update(reason="written by the first")
+        print("written", flush=True)
+    except LockLost as error:
+        print("lost", error.message, flush=True)
+"""
+
+
+@pytest.fixture
+def elsewhere(run: RunDirectory) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the run's lock, as if on another machine, and writes when told."""
+    with python(HOLDER_ELSEWHERE, run.path) as process:
+        yield process
+        process.kill()
+
+
+def ask_to_write(process: subprocess.Popen[str]) -> str:
+    assert process.stdin
+    assert process.stdout
+    print("write", file=process.stdin, flush=True)
+    return process.stdout.readline()
+
+
+def test_stopped_holder_that_wakes_up_does_not_write(
+    run: RunDirectory, elsewhere: subprocess.Popen[str]
+) -> None:
+    assert ask_to_write(elsewhere) == "written\n"
+    with pytest.raises(RunLocked):
+        Lock.acquire(run, lost_after=60)
+    elsewhere.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, elsewhere.pid, os.WSTOPPED)
+    lock = Lock.acquire(run, lost_after=0.5)
+    RecordWriter(run, lock, Record(run.name, "0" * 32, "running", reason="the second")).update()
+    elsewhere.send_signal(signal.SIGCONT)
+    assert ask_to_write(elsewhere).startswith("lost run 00_digits-hparams_v0 isn't this process")
+    assert record.read(run).reason == "the second"
+    # Nor does its heart beat for its successor.
+    run.heartbeat.unlink()
+    time.sleep(0.3)
+    assert not run.heartbeat.exists()
+
+
+def test_heartbeat_beats_until_it_is_stopped(run: RunDirectory) -> None:
+    heartbeat = Heartbeat(run, interval=0.02)
+    heartbeat.start()
+    age(run.heartbeat, 100)
+    deadline = time.monotonic() + 5
+    while silence(run.heartbeat) > 50:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    heartbeat.stop()
+    heartbeat.stop()
+    age(run.heartbeat, 100)
+    time.sleep(0.1)
+    assert silence(run.heartbeat) > 50
+
+
+def test_heartbeat_survives_a_missed_beat(run: RunDirectory) -> None:
+    heartbeat = Heartbeat(run, interval=0.02)
+    run.heartbeat.mkdir()
+    heartbeat.start()
+    run.heartbeat.rmdir()
+    deadline = time.monotonic() + 5
+    while not run.heartbeat.is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    heartbeat.stop()
+
+
+def test_status_of_a_run(run: RunDirectory) -> None:
+    written = write_record(run, status="running")
+    assert record.status(run, written, 60) == "lost"  # nobody holds it
+    lock = Lock.acquire(run, lost_after=60)
+    assert record.status(run, written, 60) == "running"
+    lock.release()
+    write_holder(run, pid=dead_pid())
+    assert record.status(run, written, 60) == "lost"
+    write_holder(run, host="elsewhere")
+    assert record.status(run, written, 60) == "running"
+    age(run.lock, 100)
+    age(run.heartbeat, 100)
+    assert record.status(run, written, 60) == "lost"
+
+
+def test_run_that_ended_meanwhile_is_not_lost(run: RunDirectory) -> None:
+    before = write_record(run, status="running")
+    write_record(run, status="completed")
+    assert record.status(run, before, 60) == "completed"
+
+
+def test_liveness_of_this_process() -> None:
+    assert this_process().liveness() is Liveness.ALIVE
+
+
+class beating:
+    """A heartbeat from elsewhere, for the time of a block."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._heartbeat = Heartbeat(run, interval=0.05)
+
+    def __enter__(self) -> None:
+        self._heartbeat.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._heartbeat.stop()
