@@ -1,0 +1,208 @@
+"""The checkpoints of a run under way: what is written, listed, kept and deleted.
+
+A save has two halves. The training process waits only for the first, the bytes leaving its
+memory; flushing, reading back, naming and listing happen on a thread of the keeper's own, and
+the file before is deleted only when run.json names the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch_lab.checkpoints import files
+from torch_lab.errors import CheckpointDamaged, CheckpointError
+from torch_lab.store.journal import Journal
+from torch_lab.store.lock import Lock
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import CheckpointEntry, Progress, Record, RecordWriter
+
+STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
+LINKS = ("last", "best")
+
+
+@dataclass(frozen=True)
+class SavePoint:
+    """Where in training a checkpoint stands."""
+
+    batch: int
+    step: int
+    epoch: int
+    metrics: Mapping[str, float]
+    best: bool = False
+
+
+class Keeper:
+    """Saves a run's own checkpoints and keeps run.json's list of them true."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        lock: Lock,
+        writer: RecordWriter,
+        journal: Journal,
+        *,
+        keep: int,
+    ) -> None:
+        self._run = run
+        self._lock = lock
+        self._writer = writer
+        self._journal = journal
+        self._keep = max(1, keep)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def path(self, batch: int) -> Path:
+        """The file of the checkpoint at `batch`."""
+        return self._run.checkpoints / f"step-{batch}.ckpt"
+
+    def finish(self, draft: Path, point: SavePoint) -> None:
+        """Publish and list the draft in the background."""
+        self.wait()
+        self._pending = self._thread.submit(self._finish, draft, point)
+
+    def wait(self) -> None:
+        """Return when the last save is on disk and listed; raise what went wrong with it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def raise_if_failed(self) -> None:
+        """Raise a background failure as soon as it is known, without waiting."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def close(self) -> None:
+        """Finish what is under way; the keeper can't be used after."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def _finish(self, draft: Path, point: SavePoint) -> None:
+        self._lock.check()
+        path = self.path(point.batch)
+        digest = files.publish(draft, path)
+        self._journal.sync()  # the rows up to the save are on disk before the save counts
+        self._list(_entry(path, point, digest), point)
+
+    def _list(self, entry: CheckpointEntry, point: SavePoint) -> None:
+        names = ("last", "best") if point.best else ("last",)
+        listed = self._writer.record.checkpoints
+        steps = {each.file: each for each in listed if each.name not in LINKS} | {entry.file: entry}
+        links = {each.name: each for each in listed if each.name in LINKS}
+        links |= {name: replace(entry, name=name) for name in names}
+        kept, dropped = self._sort_out(list(steps.values()), {e.file for e in links.values()})
+        for name in names:
+            _link(self._run.checkpoints / f"{name}.ckpt", entry.file)
+        self._writer.update(
+            checkpoints=(*kept, *links.values()),
+            metrics=self._journal.summary,
+            progress=Progress(point.batch, point.step, point.epoch),
+        )
+        for each in dropped:
+            (self._run.path / each.file).unlink(missing_ok=True)
+
+    def _sort_out(
+        self, steps: list[CheckpointEntry], needed: set[str]
+    ) -> tuple[list[CheckpointEntry], list[CheckpointEntry]]:
+        steps.sort(key=lambda entry: entry.batch)
+        newest = {entry.file for entry in steps[-self._keep :]} | needed
+        own = [each for each in steps if STEP_FILE.fullmatch(Path(each.file).name)]
+        dropped = [each for each in own if each.file not in newest]
+        return [each for each in steps if each not in dropped], dropped
+
+
+def _entry(path: Path, point: SavePoint, digest: str) -> CheckpointEntry:
+    return CheckpointEntry(
+        name=path.stem,
+        file=f"{path.parent.name}/{path.name}",
+        kind="training",
+        batch=point.batch,
+        step=point.step,
+        epoch=point.epoch,
+        metrics=dict(point.metrics),
+        sha256=digest,
+        size=path.stat().st_size,
+        saved=round(time.time(), 3),
+    )
+
+
+def _link(link: Path, file: str) -> None:
+    """Let `last.ckpt` or `best.ckpt` be the file, for people; run.json is what readers follow."""
+    target = link.parent / Path(file).name
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(target)
+    except OSError:  # a file system without hard links
+        temporary.symlink_to(target.name)
+    temporary.replace(link)
+
+
+def read_point(checkpoint: Mapping[str, Any]) -> SavePoint | None:
+    """The save point that a checkpoint of torch-lab's own says it stands at."""
+    own = checkpoint.get("torch_lab")
+    if not isinstance(own, dict):
+        return None
+    return SavePoint(
+        batch=own["batch"],
+        step=own["step"],
+        epoch=own["epoch"],
+        metrics=own["metrics"],
+        best=own["best"],
+    )
+
+
+def tidy(run: RunDirectory, record: Record, say: Callable[[str], None]) -> Record:
+    """Before a resume: sweep temporary files, adopt whole unlisted ones, set damaged ones aside.
+
+    A process killed between renaming a checkpoint and listing it leaves a whole file that run.json
+    doesn't name; it is as good as any. What is returned lists only files that were verified.
+    """
+    if not run.checkpoints.is_dir():
+        return replace(record, checkpoints=())
+    for left in run.checkpoints.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
+    listed = {entry.file: entry for entry in record.checkpoints if entry.name not in LINKS}
+    best = next((entry.file for entry in record.checkpoints if entry.name == "best"), None)
+    sound: list[CheckpointEntry] = []
+    for path in sorted(run.checkpoints.iterdir(), key=_by_batch):
+        known = listed.get(f"{path.parent.name}/{path.name}")
+        if known is None and not STEP_FILE.fullmatch(path.name):
+            continue
+        try:
+            entry, is_best = _verified(path, known)
+        except CheckpointError as error:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            say(f"{error.message}; set aside as {aside.name}")
+            continue
+        sound.append(entry)
+        if known is None:
+            say(f"found checkpoint {path.name}, whole but not listed")
+            best = entry.file if is_best else best
+    newest = sound[-1:] and [replace(max(sound, key=lambda entry: entry.batch), name="last")]
+    chosen = [replace(entry, name="best") for entry in sound if entry.file == best]
+    return replace(record, checkpoints=(*sound, *newest, *chosen))
+
+
+def _verified(path: Path, known: CheckpointEntry | None) -> tuple[CheckpointEntry, bool]:
+    digest = files.verify(path, known.sha256 if known else None)
+    if known is not None:
+        return known, False
+    point = read_point(files.load_verified(path))
+    if point is None:
+        raise CheckpointDamaged(f"checkpoint {path} doesn't say where in training it stands")
+    return _entry(path, point, digest), point.best
+
+
+def _by_batch(path: Path) -> tuple[int, str]:
+    match = STEP_FILE.fullmatch(path.name)
+    return (int(match[1]) if match else -1, path.name)
