@@ -1,0 +1,204 @@
+"""Every touch of Lightning's private parts, and why each is needed.
+
+Lightning's fit loop has no hook at which a batch is finished for good: its last callback hook
+comes before the module's own, and before the batch counts as completed. A checkpoint made there
+resumes wrong. The loops below call `Boundary.reached` when nothing of a batch is left to do, and
+start again from such a point without Lightning's guesses about how far a hook had come.
+tests/engine/test_lightning.py fails when one of these touches stops fitting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loops.fetchers import _DataFetcher
+from pytorch_lightning.loops.fit_loop import _FitLoop
+from pytorch_lightning.loops.loop import _Loop
+from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from pytorch_lightning.trainer.connectors.logger_connector.result import (
+    _Metadata,
+    _ResultMetric,
+    _Sync,
+)
+
+
+class Boundary(Protocol):
+    """What the loops tell: a batch is done, or training is about to go on from a checkpoint."""
+
+    def reached(self, *, epoch_end: bool) -> None:
+        """Everything that belongs to the batches so far has happened."""
+
+    def resuming(self) -> bool:
+        """Whether the state just loaded was saved at such a point."""
+
+    def going_on(self) -> None:
+        """Lightning has set itself up; the next thing to run is what followed the save."""
+
+
+class _Epoch(_TrainingEpochLoop):
+    boundary: Boundary
+    as_it_stands = False
+
+    def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
+        super().on_advance_end(data_fetcher)
+        if not self.done:  # else the epoch's end follows, which is the boundary
+            self.boundary.reached(epoch_end=False)
+
+    def reset(self) -> None:
+        # A mid-epoch state was saved between two batches: the counters stand as they should, and
+        # both of Lightning's ways to reset would change them.
+        if self.as_it_stands:
+            self.as_it_stands = False
+        else:
+            super().reset()
+
+    def _broadcast_sigterm_tensor(self) -> None:
+        """Lightning asks all ranks at every step; the boundary asks them about once a second."""
+
+
+class _Fit(_FitLoop):
+    boundary: Boundary
+    epoch_loop: _Epoch
+    _unprepared = False
+
+    def reset(self) -> None:
+        super().reset()
+        if self.boundary.resuming():
+            self.epoch_loop.as_it_stands = self.restarted_mid_epoch
+            self._unprepared = True
+            self._restarting = False
+            for child in _children(self):
+                _stop_restarting(child)
+
+    def on_advance_start(self) -> None:
+        if self._unprepared:
+            self._unprepared = False
+            self.boundary.going_on()
+        super().on_advance_start()
+
+    def on_advance_end(self) -> None:
+        super().on_advance_end()
+        self.boundary.reached(epoch_end=True)
+
+
+def _children(loop: _Loop) -> list[_Loop]:
+    return [each for each in vars(loop).values() if isinstance(each, _Loop)]
+
+
+def _stop_restarting(loop: _Loop) -> None:
+    """Past the loading, these flags make Lightning skip plateau schedulers and validations."""
+    loop._restarting = False
+    loop.reset_restart_stage()
+    for child in _children(loop):
+        _stop_restarting(child)
+
+
+def install_loops(trainer: pl.Trainer, boundary: Boundary) -> None:
+    """Let `trainer` fit with loops that know boundaries."""
+    old = trainer.fit_loop
+    fit = _Fit(trainer, min_epochs=old.min_epochs, max_epochs=old.max_epochs)
+    fit.epoch_loop = epoch = _Epoch(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
+    fit.boundary = epoch.boundary = boundary
+    trainer.fit_loop = fit
+
+
+def spawns_ranks(trainer: pl.Trainer) -> bool:
+    """Whether the strategy would pickle the trainer and what hangs on it into new processes."""
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def batches_done(trainer: pl.Trainer) -> int:
+    """How many training batches have been handled, over all epochs."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
+
+def in_mid_epoch(trainer: pl.Trainer) -> bool:
+    """Whether an epoch has begun and not ended."""
+    progress = trainer.fit_loop.epoch_progress.total
+    return progress.ready > progress.completed
+
+
+def accumulating(trainer: pl.Trainer) -> bool:
+    """Whether gradients wait for more batches before the optimizer steps."""
+    return in_mid_epoch(trainer) and trainer.fit_loop._should_accumulate()
+
+
+# What self.log() has summed up so far in this epoch, and the values callbacks and schedulers
+# monitor. Lightning keeps neither in its checkpoints.
+
+_META = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph")
+_META_MORE = ("add_dataloader_idx", "dataloader_idx", "metric_attribute")
+
+
+def logged_state(trainer: pl.Trainer) -> dict[str, Any]:
+    """Running sums of self.log, and the latest metrics, as plain data."""
+    connector = trainer._logger_connector
+    sums = {
+        key: _result_state(result)
+        for key, result in trainer.fit_loop.epoch_loop._results.items()
+        if in_mid_epoch(trainer)
+    }
+    return {
+        "sums": sums,
+        "callback_metrics": _on_cpu(connector._callback_metrics),
+        "logged_metrics": _on_cpu(connector._logged_metrics),
+    }
+
+
+def _on_cpu(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.detach().cpu().clone() if isinstance(value, torch.Tensor) else value
+        for name, value in metrics.items()
+    }
+
+
+def _result_state(result: _ResultMetric) -> dict[str, Any]:
+    meta = {name: getattr(result.meta, name) for name in (*_META, *_META_MORE)}
+    meta["reduce_fx"] = result.meta.reduce_fx.__name__
+    sync = {"should": result.meta.sync.should, "rank_zero_only": result.meta.sync.rank_zero_only}
+    values = {}
+    if result.is_tensor:
+        values = {name: getattr(result, name).detach().cpu().clone() for name in result._defaults}
+    return {
+        "meta": meta,
+        "sync": sync,
+        "values": values,
+        "updates": result._update_count,
+        "has_reset": result.has_reset,
+    }
+
+
+def restore_logged_state(trainer: pl.Trainer, state: Mapping[str, Any]) -> None:
+    """The reverse of `logged_state`, in a trainer that is about to go on."""
+    connector = trainer._logger_connector
+    connector._callback_metrics.update(state["callback_metrics"])
+    connector._logged_metrics.update(state["logged_metrics"])
+    if not in_mid_epoch(trainer):
+        return
+    # Lightning empties the sums when an epoch's first batch logs; this isn't the first.
+    connector._first_loop_iter = True
+    for key, saved in state["sums"].items():
+        trainer.fit_loop.epoch_loop._results[key] = _restored_result(trainer, saved)
+
+
+def _restored_result(trainer: pl.Trainer, saved: Mapping[str, Any]) -> _ResultMetric:
+    meta = _Metadata(**saved["meta"])
+    sync = saved["sync"]
+    meta.sync = _Sync(
+        _should=sync["should"],
+        fn=trainer.strategy.reduce,
+        rank_zero_only=sync["rank_zero_only"],
+    )
+    attribute = meta.metric_attribute
+    result = _ResultMetric(meta, is_tensor=attribute is None)
+    if attribute is not None:
+        result.value = trainer.lightning_module.get_submodule(attribute)
+    for name, value in saved["values"].items():
+        setattr(result, name, value)
+    result._update_count = saved["updates"]
+    result.has_reset = saved["has_reset"]
+    return result.to(trainer.lightning_module.device)

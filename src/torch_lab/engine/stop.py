@@ -1,0 +1,67 @@
+"""Signals that end a run: asked for by a handler, carried out at a boundary."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from torch_lab.errors import Stopped
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class StopRequest:
+    """Turns a signal into a flag while training steps run, and into Stopped at other times.
+
+    A step that doesn't end within `grace_period` seconds of the signal doesn't keep the process:
+    the stacks of all threads go to `log`, and the process exits.
+    """
+
+    def __init__(self, grace_period: float, log: Path) -> None:
+        self.signum: int | None = None
+        self.deferring = False
+        self._grace_period = grace_period
+        self._log = log
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals inside; leave alone those that arrived ignored, as under nohup."""
+        heard = [each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN]
+        before = {each: signal.signal(each, self._handle) for each in heard}
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def take_back(self) -> None:
+        """Handle the signals again where Lightning has put handlers of its own around ours."""
+        for each in ENDING:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, self._handle)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        again, self.signum = self.signum is not None, self.signum or signum
+        if again or not self.deferring:
+            raise Stopped(signum)
+        self._say(
+            f"\n{signal.Signals(signum).name}: finishing this batch, then saving"
+            f" (at most {self._grace_period:g} s; once more ends the run at once)\n"
+        )
+        # A thread below Python's: it works even where a step holds the interpreter.
+        with self._log.open("a") as log:
+            faulthandler.dump_traceback_later(
+                self._grace_period, exit=True, file=os.fdopen(os.dup(log.fileno()), "a")
+            )
+
+    @staticmethod
+    def _say(text: str) -> None:
+        stream = sys.__stderr__
+        os.write(stream.fileno() if stream is not None else 2, text.encode())
