@@ -1,0 +1,95 @@
+"""How every command ends: the one place that knows exit statuses.
+
+0        success
+1        a failure while running: its traceback, beginning in the user's code, and where the
+         run is; a RunError says it in words of its own
+2        the user's mistake: one message, no traceback
+128 + N  ended by signal N (130 Ctrl-C, 143 SIGTERM)
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, TextIO, cast
+
+from torch_lab.errors import RunError, Stopped, TorchLabError
+from torch_lab.utils.streams import PipeProof, colorful, point_at_nothing
+
+FAILURE = 1
+MISTAKE = 2
+
+
+def leave(command: Callable[[], int | None]) -> NoReturn:
+    """Run a command and end the process with its exit status."""
+    _prepare_streams()
+    try:
+        status = command() or 0
+    except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - the outermost edge
+        status = report(error)
+    _settle_streams()
+    sys.exit(status)
+
+
+def report(error: BaseException) -> int:
+    """Say on stderr what went wrong, and return the exit status it means."""
+    if isinstance(error, Stopped):
+        return 128 + error.signum
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(error, TorchLabError):
+        _say(f"{_headline()} {error}\n")
+        if not isinstance(error, RunError):
+            return MISTAKE
+    else:
+        from torch_lab.utils.tracebacks import format_exception
+
+        _say(format_exception(error))
+    _say(_whereabouts(error))
+    return FAILURE
+
+
+def _headline() -> str:
+    return "\x1b[1;31merror:\x1b[0m" if colorful(sys.stderr) else "error:"
+
+
+def _whereabouts(error: BaseException) -> str:
+    """Where the run of a failed command lies, if it got one."""
+    directory = getattr(error, "run_directory", None)
+    if directory is None:
+        return ""
+    path = Path(getattr(directory, "path", directory))
+    with suppress(ValueError, OSError):  # elsewhere, or the working directory is gone
+        path = path.relative_to(Path.cwd())
+    lines = [f"run directory: {path}"]
+    if (log := path / "console.log").exists():
+        lines.append(f"console log:   {log}")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # nobody reads stderr, or its disk is full: the status still tells
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _prepare_streams() -> None:
+    """`… | head -1` must not end a command, nor make Python exit with 120."""
+    sys.stdout = _proof(sys.stdout)
+    sys.stderr = _proof(sys.stderr)
+
+
+def _proof(stream: TextIO | None) -> TextIO:
+    # Both are None where the process was started with closed descriptors.
+    return cast(TextIO, PipeProof(stream or Path("/dev/null").open("w")))
+
+
+def _settle_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            point_at_nothing(cast(PipeProof, stream).stream)

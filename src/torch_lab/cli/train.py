@@ -1,0 +1,116 @@
+"""`train`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch_lab.cli.options import HELP, VERSION, Option, Parsed, Reader, option_lines
+from torch_lab.cli.values import assignments, batch_limit, gpu_list
+from torch_lab.errors import UsageError
+from torch_lab.tasks.options import TrainOptions
+
+OPTIONS = (
+    Option(
+        "--dev-run",
+        "N",
+        "a quick check: overfit N batches, or that fraction of them, in a\n"
+        'run named "dev_…" that is never taken for the newest',
+        short="-d",
+    ),
+    Option(
+        "--gpu-devices",
+        "0,1",
+        "the GPUs to train on (-g 0 1 will do)",
+        short="-g",
+        takes_numbers=True,
+    ),
+    Option(
+        "--set",
+        "KEY=VALUE",
+        "change one hyperparameter: config.lr, or just lr where the first\n"
+        "word is no section; a Python literal, else text; may be repeated",
+        short="-s",
+        repeats=True,
+    ),
+    Option("--resume", "RUN", "go on with an interrupted run; `auto`: see above"),
+    Option("--force", help="resume although the experiment's scripts have changed"),
+    Option("--trust", help="load a checkpoint that could run code; only if you know its source"),
+    HELP,
+    VERSION,
+)
+
+HELP_TEXT = f"""\
+train HPARAMS [options]      train an experiment with one set of hyperparameters
+train --resume RUN           go on with an interrupted run, exactly where it was
+
+  train my_project/experiments/00_digits/hparams.py
+  train hparams.py --dev-run 3                     does it run? overfit three batches
+  train hparams.py -s lr=1e-3 -s trainer.init.max_epochs=20
+  train hparams.py -g 0,1                          on two GPUs
+  train --resume 00_digits-hparams_v3              a run's name, id, or the beginning of one
+  train --resume auto hparams.py                   this script's newest interrupted run,
+                                                   else a new one: for jobs that are restarted
+
+{option_lines(OPTIONS)}
+
+Exit status: 0 done, 1 failed while running, 2 a mistake in what was asked, 128+N ended by signal N.
+"""
+
+
+def command(argv: Sequence[str]) -> int | None:
+    """Train."""
+    reader = Reader(argv, OPTIONS)
+    parsed = reader.read(reader.refuse)
+    if parsed.has("--help"):
+        print(HELP_TEXT, end="")
+        return 0
+    if parsed.has("--version"):
+        from torch_lab.cli.main import version
+
+        print(version())
+        return 0
+    options = train_options(parsed)
+    from torch_lab.tasks.train import train
+
+    train(options)
+    return 0
+
+
+def train_options(parsed: Parsed) -> TrainOptions:
+    """What the words of a command line ask for."""
+    resume = parsed.one("--resume")
+    return TrainOptions(
+        script=_script(parsed.words, resume),
+        resume=resume,
+        dev_run=batch_limit(parsed.one("--dev-run")),
+        gpus=gpu_list(parsed.one("--gpu-devices")),
+        overrides=assignments(parsed.all("--set")),
+        force=_with_resume(parsed, "--force", resume),
+        trust=parsed.has("--trust"),
+    )
+
+
+def _script(words: Sequence[str], resume: str | None) -> Path | None:
+    if len(words) > 1:
+        raise UsageError(
+            f"train takes one script at a time, got {len(words)}: {', '.join(words)}",
+            hint="start one command for each",
+        )
+    if resume in (None, "auto"):
+        if not words:
+            after = " --resume auto" if resume else ""
+            raise UsageError("which hyperparameter script?", hint=f"type `train{after} HPARAMS`")
+        return Path(words[0])
+    if words:
+        raise UsageError(
+            f"--resume {resume} takes no script, got {words[0]}: the run knows its own",
+            hint=f"type `train --resume {resume}`, or `train --resume auto {words[0]}`",
+        )
+    return None
+
+
+def _with_resume(parsed: Parsed, name: str, resume: str | None) -> bool:
+    if parsed.has(name) and resume is None:
+        raise UsageError(f"{name} has a meaning only with --resume")
+    return parsed.has(name)

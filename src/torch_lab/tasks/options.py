@@ -1,0 +1,31 @@
+"""What the command line asks of a task, as plain values: made without importing the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One call of `train`: a script, or a run to go on with, or "auto" with a script."""
+
+    script: Path | None = None
+    resume: str | None = None
+    dev_run: int | float | None = None
+    gpus: tuple[int, ...] | None = None
+    overrides: tuple[str, ...] = ()
+    force: bool = False
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """One call of `infer`: a script and the arguments its `infer_config` gets."""
+
+    script: Path
+    args: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    gpus: tuple[int, ...] | None = None
+    overrides: tuple[str, ...] = ()
+    trust: bool = False

@@ -1,0 +1,83 @@
+"""The first and the last lines of a training run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch_lab.errors import Stopped
+from torch_lab.experiment import Experiment
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import CheckpointEntry, Record
+from torch_lab.utils.text import format_duration
+
+if TYPE_CHECKING:
+    from torch_lab.tasks.session import Session
+
+
+def shown(path: Path) -> str:
+    """The path as one would type it from here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def headline(
+    record: Record, directory: RunDirectory, resumed: CheckpointEntry | None = None
+) -> str:
+    """Name, id and directory of the run that begins or goes on."""
+    text = f"run {record.name} (id {record.id[:8]}) in {shown(directory.path)}"
+    if not record.resumes:
+        return text
+    if resumed is None:
+        return f"{text}, from the start: it has no checkpoint"
+    return f"{text}, from {Path(resumed.file).name} (epoch {resumed.epoch}, batch {resumed.batch})"
+
+
+def completed(session: Session, experiment: Experiment) -> str:
+    """Where everything is after a run, and what to type next."""
+    best = session.best()  # also waits for the last save
+    lines = [f"completed{_length(session)}", *_metrics(session.record), *_checkpoints(session)]
+    if best is not None:
+        script = shown(experiment.script)
+        lines.append(f"  next      infer {script} --checkpoint {session.record.name}")
+    return "\n".join(lines)
+
+
+def interrupted(error: BaseException, session: Session) -> str:
+    """What a run that ended early has saved, and how to go on."""
+    stopped = isinstance(error, (Stopped, KeyboardInterrupt))
+    verb = f"stopped by {error or 'SIGINT'}" if stopped else "failed"
+    lines = [f"{verb}{_length(session)}", *_checkpoints(session)]
+    lines.append(f"  next      train --resume {session.record.name}")
+    return "\n".join(lines)
+
+
+def _length(session: Session) -> str:
+    progress = session.record.progress
+    if session.record.started is None or not progress.batch:
+        return ""
+    import time
+
+    seconds = format_duration(time.time() - session.record.started)
+    return f" after {progress.batch} batches, {seconds}"
+
+
+def _metrics(record: Record) -> list[str]:
+    shown_names = [name for name in record.metrics if not name.endswith(("_step", "_epoch"))]
+    width = max((len(name) for name in shown_names), default=0)
+    return [
+        f"  {name:<{width}}  {record.metrics[name].last:.4g}"
+        f"  (min {record.metrics[name].min:.4g}, max {record.metrics[name].max:.4g})"
+        for name in sorted(shown_names)
+    ]
+
+
+def _checkpoints(session: Session) -> list[str]:
+    entries = [session.checkpoint(name) for name in ("best", "last")]
+    return [
+        f"  {entry.name:<8}  {shown(session.directory.path / entry.file)}"
+        f"  (epoch {entry.epoch}, batch {entry.batch})"
+        for entry in entries
+        if entry is not None
+    ]

@@ -1,0 +1,161 @@
+"""A training run in this process, new, resumed or joined as another rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from torch_lab import experiment as experiments
+from torch_lab.checkpoints import resolve as checkpoints
+from torch_lab.checkpoints.resolve import Found
+from torch_lab.engine.fit import Setting, Start, fit
+from torch_lab.engine.stop import StopRequest
+from torch_lab.engine.trainer import check_gpus
+from torch_lab.store import source
+from torch_lab.store.console import Console
+from torch_lab.store.find import StoredRun
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import Record, read
+from torch_lab.tasks import report, session
+from torch_lab.tasks.options import TrainOptions
+from torch_lab.tasks.plan import Plan, recorded_plan, say, spoken_command
+from torch_lab.tasks.session import Session
+from torch_lab.tasks.train import JOIN
+
+# -- a new run -------------------------------------------------------------------------------
+
+
+def begin(plan: Plan) -> None:
+    """A new run, to its end."""
+    experiments.require_function(plan.experiment, "train_config")
+    check_gpus(plan.options.gpus)
+    section = plan.hparams.checkpoint
+    found = None
+    if section.checkpoint_task_id is not None:
+        found = checkpoints.resolve(
+            section.checkpoint_task_id,
+            section.checkpoint_name,
+            plan.settings.artifacts,
+            cwd=Path.cwd(),
+            say=say,
+        )
+    start = Start()
+    if found is not None:
+        start = Start(found.path, section.weights_only, section.strict)
+    seed = plan.hparams.seed
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    dev = "" if plan.options.dev_run is None else "dev_"
+    prefix = dev + plan.experiment.run_prefix
+    record = _record(plan, seed, found)
+    with session.new(plan.experiment, plan.settings, record, prefix) as books:
+        print(report.headline(books.record, books.directory))
+        if found is not None:
+            print(f"from {report.shown(found.path)}" + (" (weights)" if start.weights_only else ""))
+        _run(plan, books, start, seed)
+
+
+def _record(plan: Plan, seed: int, found: Found | None) -> Record:
+    experiment, options = plan.experiment, plan.options
+    return Record(
+        name="",
+        id="",
+        status="starting",
+        experiment=experiment.name,
+        script=os.path.relpath(experiment.script, experiment.root),
+        command=spoken_command(),
+        hparams=plan.hparams.as_dict(),
+        overrides=options.overrides,
+        dev_run=options.dev_run,
+        seed=seed,
+        parent=found.parent if found else None,
+        host=socket.gethostname(),
+        scripts=source.script_hashes(experiment.directory),
+    )
+
+
+# -- an interrupted one ----------------------------------------------------------------------
+
+
+def resume(plan: Plan, stored: StoredRun) -> None:
+    """An interrupted run, from its newest sound checkpoint to its end."""
+    experiments.require_function(plan.experiment, "train_config")
+    check_gpus(plan.options.gpus)
+    with session.resumed(plan.experiment, plan.settings, stored.directory) as books:
+        last = books.checkpoint("last")
+        start = Start(books.directory.path / last.file if last else None, resuming=last is not None)
+        print(report.headline(books.record, books.directory, resumed=last))
+        assert books.record.seed is not None
+        _run(plan, books, start, books.record.seed)
+
+
+# -- all of them -----------------------------------------------------------------------------
+
+
+def _run(plan: Plan, books: Session, start: Start, seed: int) -> None:
+    assignment = {
+        "directory": str(books.directory.path),
+        "seed": seed,
+        "start": [str(start.checkpoint or ""), start.weights_only, start.strict, start.resuming],
+    }
+    os.environ[JOIN] = json.dumps(assignment)
+    stop = StopRequest(plan.settings.grace_period, books.directory.console())
+    try:
+        with stop.listening():
+            _execute(plan, books.directory, start, seed, stop, books)
+        print(report.completed(books, plan.experiment))
+    except BaseException as error:
+        print(report.interrupted(error, books))
+        raise
+    finally:
+        del os.environ[JOIN]
+
+
+def join(options: TrainOptions, assignment: dict[str, Any], rank: int) -> None:
+    """A process of another rank: the same training, without books."""
+    directory = RunDirectory(Path(assignment["directory"]))
+    plan = recorded_plan(directory, read(directory), options)
+    checkpoint, weights_only, strict, resuming = assignment["start"]
+    start = Start(Path(checkpoint) if checkpoint else None, weights_only, strict, resuming)
+    stop = StopRequest(plan.settings.grace_period, directory.console(rank))
+    with Console(directory.console(rank)), stop.listening():
+        _execute(plan, directory, start, assignment["seed"], stop, None)
+
+
+def _execute(
+    plan: Plan,
+    directory: RunDirectory,
+    start: Start,
+    seed: int,
+    stop: StopRequest,
+    books: Session | None,
+) -> None:
+    pl.seed_everything(seed, verbose=False)
+    configuration = experiments.train_configuration(plan.experiment, plan.hparams.config)
+    settings = plan.settings
+    speak: Callable[[str], None] = say if books else lambda _: None
+    if books is not None:
+        books.running()
+    fit(
+        configuration,
+        plan.hparams,
+        Setting(
+            directory=directory.path,
+            seed=seed,
+            start=start,
+            stop=stop,
+            books=books,
+            gpus=plan.options.gpus,
+            trust=plan.options.trust,
+            every_n_steps=settings.every_n_steps,
+            every_minutes=settings.every_minutes,
+            keep=settings.keep_checkpoints,
+            say=speak,
+        ),
+    )

@@ -1,0 +1,191 @@
+"""A run under way on rank 0: from the claim of its name to its final status."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch_lab.callbacks import RunCheckpoint
+from torch_lab.checkpoints import keeper
+from torch_lab.checkpoints.keeper import Keeper
+from torch_lab.errors import LockLost, Stopped, StoreError, TorchLabError
+from torch_lab.experiment import Experiment
+from torch_lab.settings import Settings
+from torch_lab.store import claim, environment, source
+from torch_lab.store.console import Console
+from torch_lab.store.heartbeat import Heartbeat
+from torch_lab.store.journal import Journal
+from torch_lab.store.lock import Lock
+from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import (
+    CheckpointEntry,
+    Progress,
+    Record,
+    RecordWriter,
+    Resume,
+    read,
+)
+from torch_lab.tasks.plan import say, spoken_command
+
+NOTHING_BEFORE = -1  # a journal that begins after this supersedes every earlier row
+
+
+@dataclass
+class Session:
+    """What rank 0 writes a run with; the engine sees it as the run's books."""
+
+    directory: RunDirectory
+    lock: Lock
+    writer: RecordWriter
+    journal: Journal
+    snapshot: threading.Thread | None = None
+    keeper: Keeper | None = None
+
+    @property
+    def record(self) -> Record:
+        """The record as last written."""
+        return self.writer.record
+
+    def saver(self, policy: RunCheckpoint) -> Keeper:
+        """The keeper of the run's checkpoints."""
+        self.keeper = Keeper(
+            self.directory, self.lock, self.writer, self.journal, keep=policy.keep or 1
+        )
+        return self.keeper
+
+    def checkpoint(self, name: str) -> CheckpointEntry | None:
+        """The listed checkpoint of that name."""
+        return next((each for each in self.record.checkpoints if each.name == name), None)
+
+    def best(self) -> Path | None:
+        """The best checkpoint's file, once it is on disk; the last one's where none is best."""
+        if self.keeper is not None:
+            self.keeper.wait()
+        entry = self.checkpoint("best") or self.checkpoint("last")
+        return self.directory.path / entry.file if entry else None
+
+    def running(self) -> None:
+        """The run's state is set up and training begins."""
+        self.writer.update(status="running", started=self.record.started or _now())
+
+    def finish(self, status: str, reason: str | None = None) -> None:
+        """Close the books with the run's true status."""
+        if self.keeper is not None:
+            self.keeper.close()
+        if self.snapshot is not None:
+            self.snapshot.join()
+        self.journal.close()
+        self.writer.update(status=status, reason=reason, ended=_now(), metrics=self.journal.summary)
+
+
+def _now() -> float:
+    return round(time.time(), 3)
+
+
+@contextmanager
+def new(
+    experiment: Experiment, settings: Settings, record: Record, prefix: str
+) -> Iterator[Session]:
+    """Claim a name for a new run and keep its books; `record` holds what is known of it."""
+    directory = claim.claim(settings.artifacts, prefix)
+    record = replace(record, name=directory.name, id=claim.new_id(), created=_now())
+    with _held(directory, settings) as lock:
+        try:
+            writer = RecordWriter(directory, lock, record)
+            writer.update()
+            journal = Journal(directory, after=0)
+        except TorchLabError:
+            claim.discard(directory)  # a run that never began leaves nothing behind
+            raise
+        session = Session(directory, lock, writer, journal)
+        session.snapshot = _take_snapshot(directory, experiment)
+        with _kept(session):
+            yield session
+
+
+@contextmanager
+def resumed(
+    experiment: Experiment, settings: Settings, directory: RunDirectory
+) -> Iterator[Session]:
+    """Take an interrupted run over and go on with its books."""
+    with _held(directory, settings) as lock:
+        for left in directory.path.glob(".*.tmp"):
+            left.unlink(missing_ok=True)
+        record = keeper.tidy(directory, read(directory), say)
+        last = next((each for each in record.checkpoints if each.name == "last"), None)
+        after = last.batch if last else NOTHING_BEFORE
+        writer = RecordWriter(directory, lock, record)
+        session = Session(directory, lock, writer, Journal(directory, after=after))
+        session.snapshot = _take_snapshot(directory, experiment)
+        resume = Resume(_now(), max(after, 0), spoken_command(), socket.gethostname())
+        with _kept(session):
+            writer.update(
+                status="starting",
+                reason=None,
+                ended=None,
+                metrics=session.journal.summary,
+                resumes=(*record.resumes, resume),
+                progress=Progress(last.batch, last.step, last.epoch) if last else Progress(),
+            )
+            yield session
+
+
+@contextmanager
+def _held(directory: RunDirectory, settings: Settings) -> Iterator[Lock]:
+    """The run's lock, with a sign of life for those who can't see this process."""
+    lock = Lock.acquire(directory, lost_after=settings.lost_after, on_wait=say)
+    heartbeat = Heartbeat(directory, lock.check)
+    try:
+        heartbeat.start()
+        yield lock
+    finally:
+        heartbeat.stop()
+        lock.release()
+
+
+@contextmanager
+def _kept(session: Session) -> Iterator[None]:
+    """What is printed goes to the run's console too; however it ends, the true status is kept."""
+    with Console(session.directory.console()):
+        try:
+            yield
+        except BaseException as error:
+            error.run_directory = session.directory  # type: ignore[attr-defined]
+            _close_after(error, session)
+            raise
+        session.finish("completed")
+
+
+def _close_after(error: BaseException, session: Session) -> None:
+    if isinstance(error, LockLost):  # the run is another's: nothing of it may be written
+        return
+    status, reason = "failed", f"{type(error).__name__}: {error}"
+    if isinstance(error, (Stopped, KeyboardInterrupt)):
+        status, reason = "aborted", str(error) or "SIGINT"
+    try:
+        session.finish(status, reason)
+    except (TorchLabError, OSError) as second:
+        # The first error is the one to show; readers will call the run lost, which is true.
+        error.add_note(f"The run's record could not be closed: {second}")
+
+
+def _take_snapshot(directory: RunDirectory, experiment: Experiment) -> threading.Thread:
+    """Environment and source, where they aren't there yet, while the run is being set up."""
+
+    def write() -> None:
+        try:
+            if not directory.git_diff.exists():
+                environment.write(directory, experiment.root)
+            if not directory.source_bundle.exists():
+                source.bundle(experiment.directory, experiment.root, directory.source_bundle)
+        except StoreError as error:
+            say(f"environment or source of this run could not be recorded: {error}")
+
+    thread = threading.Thread(target=write, name="snapshot")
+    thread.start()
+    return thread

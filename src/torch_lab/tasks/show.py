@@ -1,0 +1,205 @@
+"""`lab show`: all about one run, as text or as data."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch_lab.errors import CheckpointNotFound
+from torch_lab.store.find import StoredRun
+from torch_lab.store.record import CheckpointEntry, Record
+from torch_lab.store.values import decode
+from torch_lab.tasks.env import facts
+from torch_lab.tasks.runs import duration, run_data
+from torch_lab.tasks.table import MISSING, ago, colored_status, columns, flatten, moment, number
+from torch_lab.utils.metric_names import is_variant
+from torch_lab.utils.text import format_duration, format_size, plural, suggestion
+
+
+@dataclass(frozen=True)
+class View:
+    """A run with what is read to show it."""
+
+    run: StoredRun
+    children: tuple[Record, ...]
+    checkpoints: tuple[CheckpointEntry, ...]
+    environment: Mapping[str, Any]
+    git: Mapping[str, str]
+
+    @classmethod
+    def of(cls, run: StoredRun, others: Sequence[StoredRun], checkpoint: str | None = None) -> View:
+        """Read what belongs to a run; with a checkpoint's name, of its checkpoints only that."""
+        children = (other.record for other in others if _is_child(other.record, run.record))
+        return cls(
+            run=run,
+            children=tuple(children),
+            checkpoints=_checkpoints(run.record, checkpoint),
+            environment=_environment(run.directory.environment_file),
+            git=_git(run.directory.git_diff),
+        )
+
+
+def describe(view: View, *, color: bool = False, now: float | None = None) -> str:
+    """The run for a reader."""
+    now = time.time() if now is None else now
+    status = colored_status(view.run.status) if color else view.run.status
+    sections = [
+        [f"{view.run.record.name}  {status}", *columns(list(_facts(view, now)))],
+        _section("metrics", list(_metrics(view.run.record))),
+        _section("checkpoints", list(_checkpoint_rows(view.checkpoints))),
+        _section("hparams", list(_hparams(view.run.record))),
+        _section("environment", list(_environment_rows(view))),
+        _section(f"files in {view.run.directory.path}", list(_files(view.run.directory.path))),
+    ]
+    return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
+
+
+def as_data(view: View, now: float | None = None) -> dict[str, Any]:
+    """The run for `--json`."""
+    data = run_data(view.run, time.time() if now is None else now)
+    shown = {entry.name for entry in view.checkpoints}
+    data["checkpoints"] = [entry for entry in data["checkpoints"] if entry["name"] in shown]
+    return {
+        **data,
+        "children": [{"id": child.id, "name": child.name} for child in view.children],
+        "environment": dict(view.environment),
+        "git": dict(view.git),
+        "files": dict(_sizes(view.run.directory.path)),
+    }
+
+
+def _is_child(record: Record, parent: Record) -> bool:
+    return record.parent is not None and record.parent.id == parent.id
+
+
+def _checkpoints(record: Record, name: str | None) -> tuple[CheckpointEntry, ...]:
+    if name is None:
+        return record.checkpoints
+    chosen = tuple(entry for entry in record.checkpoints if entry.name == name)
+    if not chosen:
+        names = [entry.name for entry in record.checkpoints]
+        raise CheckpointNotFound(
+            f"run {record.name} has no checkpoint {name!r}", hint=suggestion(name, names)
+        )
+    return chosen
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    """What environment.json says; a run that failed early, or a damaged file, says nothing."""
+    try:
+        content = decode(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _git(path: Path) -> dict[str, str]:
+    """The facts at the head of git.diff."""
+    facts: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if not line.startswith("# "):
+                    break
+                name, _, value = line[2:].partition(":")
+                facts[name.strip()] = value.strip()
+    except OSError:
+        return {}
+    facts.pop("format", None)
+    return facts
+
+
+def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
+    record = view.run.record
+    if record.reason:
+        yield "reason", record.reason
+    yield "id", record.id
+    yield "experiment", record.experiment
+    yield "script", record.script
+    if record.dev_run is not None:
+        yield "dev run", str(record.dev_run)
+    yield "created", ago(record.created, now)
+    yield from _times(view.run, now)
+    for resume in record.resumes:
+        yield "resumed", f"{moment(resume.time)} after {plural(resume.batch, 'batch', 'batches')}"
+    done = record.progress
+    yield "progress", f"epoch {done.epoch}, step {done.step}, batch {done.batch}"
+    yield "command", " ".join(record.command) or MISSING
+    yield "host", record.host or MISSING
+    yield "seed", MISSING if record.seed is None else str(record.seed)
+    if record.parent is not None:
+        parent = record.parent
+        yield "parent", f"{parent.name} ({parent.id[:8]}), checkpoint {parent.checkpoint}"
+    for child in view.children:
+        yield "child", f"{child.name} ({child.id[:8]})"
+
+
+def _times(run: StoredRun, now: float) -> Iterator[tuple[str, str]]:
+    if run.record.ended is not None:
+        yield "ended", ago(run.record.ended, now)
+    seconds = duration(run, now)
+    if seconds is not None:
+        yield "duration", format_duration(seconds)
+
+
+def _section(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    return [title, *columns(rows)] if rows else []
+
+
+def _metrics(record: Record) -> Iterator[Sequence[str]]:
+    if record.metrics:
+        yield "", "last", "min", "max"
+    for name, summary in record.metrics.items():
+        yield name, number(summary.last), number(summary.min), number(summary.max)
+
+
+def _checkpoint_rows(entries: Sequence[CheckpointEntry]) -> Iterator[Sequence[str]]:
+    if entries:
+        yield "", "file", "size", "epoch", "step", "batch", "metrics"
+    for entry in entries:
+        size = MISSING if entry.size is None else format_size(entry.size)
+        metrics = ", ".join(
+            f"{name} {number(value)}"
+            for name, value in entry.metrics.items()
+            if not is_variant(name, entry.metrics)
+        )
+        counts = (str(entry.epoch), str(entry.step), str(entry.batch))
+        yield entry.name, entry.file, size, *counts, metrics
+
+
+def _hparams(record: Record) -> Iterator[Sequence[str]]:
+    """Under the keys that `--set` takes."""
+    for key, value in flatten(record.hparams).items():
+        changed = "(--set)" if _is_set(key, record.overrides) else ""
+        yield key, repr(value), changed
+
+
+def _is_set(key: str, overrides: Sequence[str]) -> bool:
+    names = {text.partition("=")[0].strip() for text in overrides}
+    return any(key in (name, f"config.{name}") for name in names)
+
+
+def _environment_rows(view: View) -> Iterator[Sequence[str]]:
+    if view.environment:
+        yield from facts(view.environment)
+    for name, value in view.git.items():
+        yield ("git" if name == "state" else f"git {name}"), value
+
+
+def _files(path: Path) -> Iterator[Sequence[str]]:
+    for name, size in _sizes(path):
+        yield name, format_size(size)
+
+
+def _sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """The files of a run, and its folders with all that is in them."""
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            files = [file for file in entry.rglob("*") if file.is_file()]
+            yield f"{entry.name}/", sum(file.stat().st_size for file in files)
+        elif entry.is_file():
+            yield entry.name, entry.stat().st_size

@@ -1,0 +1,38 @@
+"""`train`: what was asked is checked first; what runs it is imported only then."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from torch_lab.tasks import changes
+from torch_lab.tasks.options import TrainOptions
+from torch_lab.tasks.plan import interrupted, plan, recorded_plan
+
+JOIN = "_TORCH_LAB_JOIN"  # tells the processes of the other ranks which run they belong to
+
+
+def train(options: TrainOptions) -> None:
+    """Train as `options` say; returns when the run is completed, and raises otherwise."""
+    if JOIN in os.environ and _rank() > 0:
+        from torch_lab.tasks import running
+
+        return running.join(options, json.loads(os.environ[JOIN]), _rank())
+    stored = interrupted(options)
+    if stored is None:
+        assert options.script is not None
+        ready = plan(options.script, options)
+    else:
+        ready = recorded_plan(stored.directory, stored.record, options)
+        changes.check(stored.record, ready.experiment, ready.hparams, force=options.force)
+    from torch_lab.tasks import running
+
+    if stored is None:
+        return running.begin(ready)
+    return running.resume(ready, stored)
+
+
+def _rank() -> int:
+    """Which process of the run this is, as launchers tell it."""
+    ranks = [os.environ.get(name, "") for name in ("RANK", "LOCAL_RANK")]
+    return next((int(rank) for rank in ranks if rank.isdigit()), 0)
