@@ -1,0 +1,1 @@
+"""Scripts that make data/processed/ from data/raw/."""
