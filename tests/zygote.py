@@ -1,0 +1,105 @@
+"""Real commands in real processes without paying for imports each time.
+
+    python tests/zygote.py        then, a line of JSON for each request on its standard input
+
+It imports what `train` imports, and forks a child for each command. The child is a process of
+its own in a group of its own: signals and SIGKILL do to it what they do to any `train`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from helpers import argv, environment
+
+
+class Zygote:
+    """The test's side."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(PYTHONPATH=f"{environment()['PYTHONPATH']}:{Path(__file__).parent}"),
+        )
+        self._ask({"do": "hello"})
+
+    def start(self, *words: str | Path, cwd: Path, log: Path) -> int:
+        """Start a command; returns its process id, which is also its group's."""
+        request = {"do": "start", "argv": argv(*words)[3:], "cwd": str(cwd), "log": str(log)}
+        return int(self._ask(request))
+
+    def wait(self, pid: int) -> int:
+        """The exit status, -N for signal N."""
+        return int(self._ask({"do": "wait", "pid": pid}))
+
+    def run(self, *words: str | Path, cwd: Path, log: Path, status: int | None = 0) -> int:
+        """Start a command, wait for it, and check its exit status."""
+        found = self.wait(self.start(*words, cwd=cwd, log=log))
+        if status is not None and found != status:
+            raise AssertionError(f"{words}: exit {found}, expected {status}\n{log.read_text()}")
+        return found
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+def _child(request: dict[str, Any]) -> None:
+    from torch_lab.cli.main import main
+
+    os.setsid()
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(request["cwd"])
+    sys.argv = ["torch-lab", *request["argv"]]
+    try:
+        main()
+    except SystemExit as end:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+    os._exit(0)
+
+
+def _serve() -> None:
+    import torch_lab.tasks.infer
+    import torch_lab.tasks.train  # noqa: F401
+
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: Any = None
+        if request["do"] == "start":
+            answer = os.fork()
+            if answer == 0:
+                _child(request)
+        elif request["do"] == "wait":
+            _, status = os.waitpid(request["pid"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    _serve()
