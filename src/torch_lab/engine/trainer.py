@@ -77,7 +77,7 @@ def _refuse_spawning(trainer: pl.Trainer) -> None:
         raise ConfigurationError(
             f"strategy {type(trainer.strategy).__name__} spawns its processes, which can't take"
             " over the run's open journal and lock",
-            hint='Use trainer.init.strategy "ddp": the same, with processes that start by themselves.',
+            hint='Use trainer.init.strategy "ddp": its processes start by themselves.',
         )
 
 
