@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
 from torch_lab.checkpoints import files
-from torch_lab.data import NotExact, make_exact
 from torch_lab.engine import trainer as trainers
+from torch_lab.engine.inputs import Inputs
 from torch_lab.engine.logger import Rows, RunLogger
 from torch_lab.engine.savepoints import SavePoints, Saver
 from torch_lab.engine.stop import StopRequest
@@ -73,21 +73,17 @@ class Setting:
 
 def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> None:
     """Train to the planned end, or raise."""
-    module = configuration.module
-    configuration, all_exact = _exact(configuration, setting)
-    if setting.start.checkpoint is not None and setting.start.weights_only:
+    module, start = configuration.module, setting.start
+    if start.checkpoint is not None and start.weights_only:
         _load_weights(module, setting)
-    data = _Data(configuration)
-    with trainers.quiet(), _translated(setting.start):
-        # Exact loaders share out the samples themselves, evaluation's without repeating any.
-        init = {"use_distributed_sampler": not all_exact} | hparams.trainer.init
+    data = Inputs(configuration, setting.seed, setting.say)
+    with trainers.quiet(), _translated(start):
+        init = {"use_distributed_sampler": not data.shares_itself_out} | hparams.trainer.init
         trainer = _trainer(configuration, hparams, init, setting)
-        if data.validates and hparams.trainer.validate is not None and not setting.start.resuming:
-            baseline = {"ckpt_path": setting.start.state, "verbose": False}
-            trainer.validate(module, **data.validation, **baseline | hparams.trainer.validate)
-        trainer.fit(
-            module, **data.training, **{"ckpt_path": setting.start.state} | hparams.trainer.fit
-        )
+        if data.validates and hparams.trainer.validate is not None and not start.resuming:
+            baseline = {"ckpt_path": start.state, "verbose": False} | hparams.trainer.validate
+            trainer.validate(module, **data.validation, **baseline)
+        trainer.fit(module, **data.training, **hparams.trainer.fit | {"ckpt_path": start.state})
         if data.tests:
             best = trainer.strategy.broadcast(setting.books.best() if setting.books else None)
             trainer.test(module, **data.testing, ckpt_path=best and str(best), verbose=False)
@@ -133,48 +129,11 @@ def _own(
     return policy, watch
 
 
-def _exact(configuration: Configuration, setting: Setting) -> tuple[Configuration, bool]:
-    """The configuration with loaders that go on exactly, and whether all do; says which can't."""
-    made: dict[str, Any] = {}
-    left: list[NotExact] = []
-    for name in ("train_dataloaders", "val_dataloaders", "test_dataloaders"):
-        if (loaders := getattr(configuration, name)) is not None:
-            training = name == "train_dataloaders"
-            made[name], found = make_exact(loaders, setting.seed, pad=training)
-            left += found
-            for each in found if training else []:
-                setting.say(f"{each.loader} can't go on exactly in mid-epoch: {each.reason}")
-    return replace(configuration, **made), bool(made) and not left
-
-
 def _load_weights(module: pl.LightningModule, setting: Setting) -> None:
     assert setting.start.checkpoint is not None
     contents = files.load_verified(setting.start.checkpoint, trust=setting.trust)
     for line in load_weights(module, contents["state_dict"], strict=setting.start.strict):
         setting.say(line)
-
-
-class _Data:
-    """The arguments that hand the configuration's data to each of the Trainer's methods."""
-
-    def __init__(self, configuration: Configuration) -> None:
-        datamodule, c = configuration.datamodule, configuration
-        hooks = type(datamodule)
-        base = pl.LightningDataModule
-        own = {"datamodule": datamodule}
-        if datamodule is None:
-            self.training = {
-                "train_dataloaders": c.train_dataloaders,
-                "val_dataloaders": c.val_dataloaders,
-            }
-            self.validation: dict[str, Any] = {"dataloaders": c.val_dataloaders}
-            self.testing: dict[str, Any] = {"dataloaders": c.test_dataloaders}
-            self.validates = c.val_dataloaders is not None
-            self.tests = c.test_dataloaders is not None
-        else:
-            self.training, self.validation, self.testing = own, own, own
-            self.validates = hooks.val_dataloader is not base.val_dataloader
-            self.tests = hooks.test_dataloader is not base.test_dataloader
 
 
 _MISFITS = (

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from torch_lab.errors import Stopped
 
@@ -28,6 +29,7 @@ class StopRequest:
         self.deferring = False
         self._grace_period = grace_period
         self._log = log
+        self._stacks: TextIO | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -38,6 +40,8 @@ class StopRequest:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+            if self._stacks is not None:
+                self._stacks.close()
             for each, handler in before.items():
                 signal.signal(each, handler)
 
@@ -56,10 +60,8 @@ class StopRequest:
             f" (at most {self._grace_period:g} s; once more ends the run at once)\n"
         )
         # A thread below Python's: it works even where a step holds the interpreter.
-        with self._log.open("a") as log:
-            faulthandler.dump_traceback_later(
-                self._grace_period, exit=True, file=os.fdopen(os.dup(log.fileno()), "a")
-            )
+        self._stacks = self._log.open("a")
+        faulthandler.dump_traceback_later(self._grace_period, exit=True, file=self._stacks)
 
     @staticmethod
     def _say(text: str) -> None:

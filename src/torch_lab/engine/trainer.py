@@ -104,6 +104,12 @@ def _plugins(users: Any, trust: bool) -> list[Any]:
     return plugins
 
 
+_POINTLESS = (
+    r".*LeafSpec",  # Lightning's own use of torch that is out of date
+    r"Checkpoint directory .* exists and is not empty",  # a run's own, when it is resumed
+)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's remarks on hardware and products; its warnings stay."""
@@ -113,8 +119,8 @@ def quiet() -> Iterator[None]:
         each.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # Lightning's own use of torch that is out of date: nothing its users could change
-            warnings.filterwarnings("ignore", r".*LeafSpec", module=r"pytorch_lightning\.")
+            for text in _POINTLESS:
+                warnings.filterwarnings("ignore", text, module=r"(pytorch_lightning|lightning)\b")
             yield
     finally:
         for each, level in zip(loggers, before, strict=True):

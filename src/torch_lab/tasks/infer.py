@@ -53,9 +53,9 @@ def infer(options: InferOptions) -> None:
             gpus=options.gpus,
             trust=options.trust,
         )
-        trainer.predict(
-            configuration.module, **data, **hparams.trainer.predict, return_predictions=False
-        )
+        # Its ckpt_path, if there is one, was resolved and loaded above.
+        kwargs = hparams.trainer.predict | {"ckpt_path": None, "return_predictions": False}
+        trainer.predict(configuration.module, **data, **kwargs)
 
 
 def _checkpoint(
@@ -65,7 +65,7 @@ def _checkpoint(
     section = hparams.checkpoint
     text, name = options.checkpoint, section.checkpoint_name
     if text is None:
-        text = section.checkpoint_task_id
+        text = section.checkpoint_task_id or hparams.trainer.predict.get("ckpt_path")
     elif text != NONE:
         name = "last"
     if text is None or text == NONE:

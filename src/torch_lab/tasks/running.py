@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch_lab.checkpoints.resolve import Found
 from torch_lab.engine.fit import Setting, Start, fit
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.trainer import check_gpus
+from torch_lab.errors import HparamsError
+from torch_lab.hparams import Hparams
 from torch_lab.store import source
 from torch_lab.store.console import Console
 from torch_lab.store.find import StoredRun
@@ -36,19 +39,19 @@ def begin(plan: Plan) -> None:
     """A new run, to its end."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
-    section = plan.hparams.checkpoint
-    found = None
-    if section.checkpoint_task_id is not None:
-        found = checkpoints.resolve(
-            section.checkpoint_task_id,
-            section.checkpoint_name,
-            plan.settings.artifacts,
-            cwd=Path.cwd(),
-            say=say,
-        )
+    section, trainer = plan.hparams.checkpoint, plan.hparams.trainer
+    found = _find(plan, section.checkpoint_task_id)
     start = Start()
     if found is not None:
         start = Start(found.path, section.weights_only, section.strict)
+    if (path := trainer.fit.get("ckpt_path")) is not None:
+        if found is not None:
+            raise HparamsError(
+                plan.experiment.script,
+                ["checkpoint.checkpoint_task_id and trainer.fit.ckpt_path: expected only one"],
+            )
+        found = _find(plan, path)
+        start = Start(found.path if found else None)
     seed = plan.hparams.seed
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     dev = "" if plan.options.dev_run is None else "dev_"
@@ -59,6 +62,23 @@ def begin(plan: Plan) -> None:
         if found is not None:
             print(f"from {report.shown(found.path)}" + (" (weights)" if start.weights_only else ""))
         _run(plan, books, start, seed)
+
+
+def _find(plan: Plan, text: str | os.PathLike[str] | None) -> Found | None:
+    if text is None:
+        return None
+    name, artifacts = plan.hparams.checkpoint.checkpoint_name, plan.settings.artifacts
+    return checkpoints.resolve(os.fspath(text), name, artifacts, cwd=Path.cwd(), say=say)
+
+
+def _baseline(plan: Plan) -> Hparams:
+    """The hyperparameters with the checkpoint that validation is to start with found."""
+    trainer = plan.hparams.trainer
+    if trainer.validate is None or trainer.validate.get("ckpt_path") is None:
+        return plan.hparams
+    found = _find(plan, trainer.validate["ckpt_path"])
+    validate = {**trainer.validate, "ckpt_path": str(found.path) if found else None}
+    return replace(plan.hparams, trainer=replace(trainer, validate=validate))
 
 
 def _record(plan: Plan, seed: int, found: Found | None) -> Record:
@@ -144,7 +164,7 @@ def _execute(
         books.running()
     fit(
         configuration,
-        plan.hparams,
+        _baseline(plan),
         Setting(
             directory=directory.path,
             seed=seed,

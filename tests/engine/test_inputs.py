@@ -1,0 +1,93 @@
+"""Where data comes from, loaders or hooks, plain ones become exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader as TorchDataLoader
+from torch.utils.data import IterableDataset, TensorDataset
+
+from torch_lab.data import DataLoader
+from torch_lab.engine.inputs import Inputs
+from torch_lab.experiment import Configuration
+
+SEED = 4
+
+
+def plain(**kwargs: Any) -> TorchDataLoader[Any]:
+    return TorchDataLoader(TensorDataset(torch.arange(10.0)), batch_size=2, **kwargs)
+
+
+class Stream(IterableDataset[int]):
+    def __iter__(self) -> Any:
+        return iter(range(10))
+
+
+class Module(pl.LightningModule):
+    pass
+
+
+class OwnData(pl.LightningModule):
+    def train_dataloader(self) -> Any:
+        return plain(shuffle=True)
+
+
+class Data(pl.LightningDataModule):
+    def train_dataloader(self) -> Any:
+        return plain(shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        return [plain(), plain()]
+
+
+def inputs(said: list[str] | None = None, **kwargs: Any) -> Inputs:
+    return Inputs(Configuration(**{"module": Module()} | kwargs), SEED, (said or []).append)
+
+
+def test_loaders() -> None:
+    data = inputs(train_dataloaders=plain(shuffle=True), val_dataloaders={"a": plain()})
+    assert isinstance(data.training["train_dataloaders"], DataLoader)
+    assert data.training["train_dataloaders"].seed == SEED
+    assert data.training["train_dataloaders"].pad
+    assert not data.training["val_dataloaders"]["a"].pad
+    assert (data.validates, data.tests, data.shares_itself_out) == (True, False, True)
+
+
+def test_a_datamodules_hooks() -> None:
+    module = Data()
+    data = inputs(datamodule=module)
+    assert data.training == data.validation == {"datamodule": module}
+    assert (data.validates, data.tests, data.shares_itself_out) == (True, False, False)
+    assert module.train_dataloader().seed == SEED
+    assert [type(each) for each in module.val_dataloader()] == [DataLoader, DataLoader]
+    assert [each.pad for each in module.val_dataloader()] == [False, False]
+
+
+def test_a_modules_own_hooks() -> None:
+    module = OwnData()
+    data = inputs(module=module)
+    assert data.training == {}
+    assert not data.validates
+    assert isinstance(module.train_dataloader(), DataLoader)
+
+
+def test_lightning_still_sees_the_hooks() -> None:
+    from pytorch_lightning.utilities.model_helpers import is_overridden
+
+    module = Data()
+    inputs(datamodule=module)
+    assert is_overridden("train_dataloader", module)
+    assert not is_overridden("test_dataloader", module)
+
+
+def test_what_cannot_go_on_is_said_once() -> None:
+    said: list[str] = []
+    stream = TorchDataLoader(Stream())
+    data = Inputs(
+        Configuration(module=Module(), train_dataloaders=[stream, stream]), SEED, said.append
+    )
+    assert not data.shares_itself_out
+    assert len(said) == 1
+    assert "can't go on exactly in mid-epoch: its dataset is iterable" in said[0]
