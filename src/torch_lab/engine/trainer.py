@@ -104,6 +104,7 @@ def _plugins(users: Any, trust: bool) -> list[Any]:
     return plugins
 
 
+_TALKATIVE = ("pytorch_lightning", "lightning.fabric", "lightning_fabric")
 _POINTLESS = (
     r".*LeafSpec",  # Lightning's own use of torch that is out of date
     r"Checkpoint directory .* exists and is not empty",  # a run's own, when it is resumed
@@ -113,7 +114,7 @@ _POINTLESS = (
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's remarks on hardware and products; its warnings stay."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.fabric")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     before = [each.level for each in loggers]
     for each in loggers:
         each.setLevel(logging.WARNING)

@@ -13,6 +13,7 @@ from torch_lab.store import record as records
 from torch_lab.store.failures import store_error
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import LOST_AFTER, Record
+from torch_lab.store.secrets import mask_text
 
 DAMAGED = "damaged"
 INTERRUPTED = frozenset({"aborted", "failed", "lost", "incomplete"})
@@ -59,14 +60,20 @@ def resolve(
 
 
 def newest_interrupted(
-    artifacts: Path, prefix: str, *, lost_after: float = LOST_AFTER
+    artifacts: Path,
+    prefix: str,
+    *,
+    overrides: Sequence[str] = (),
+    lost_after: float = LOST_AFTER,
 ) -> StoredRun | None:
-    """The newest run PREFIX_vN that ended, but not as planned."""
+    """The newest run PREFIX_vN, begun with just these overrides, that ended but not as planned."""
+    begun_with = tuple(mask_text(text) for text in overrides)
     pattern = re.compile(re.escape(prefix) + r"_v\d+", re.ASCII)
     paths = [path for path in _directories(artifacts) if pattern.fullmatch(path.name)]
     found = [run for path in paths if (run := _stored(path, lost_after))]
     interrupted = [run for run in found if run.status in INTERRUPTED]
-    return max(interrupted, key=_age, default=None)
+    alike = [run for run in interrupted if run.record.overrides == begun_with]
+    return max(alike, key=_age, default=None)
 
 
 def _directories(artifacts: Path) -> Iterator[Path]:

@@ -28,7 +28,7 @@ from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import Record, read
 from torch_lab.tasks import report, session
 from torch_lab.tasks.options import TrainOptions
-from torch_lab.tasks.plan import Plan, recorded_plan, say, spoken_command
+from torch_lab.tasks.plan import Plan, recorded_plan, run_prefix, say, spoken_command
 from torch_lab.tasks.session import Session
 from torch_lab.tasks.train import JOIN
 
@@ -54,8 +54,7 @@ def begin(plan: Plan) -> None:
         start = Start(found.path if found else None)
     seed = plan.hparams.seed
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    dev = "" if plan.options.dev_run is None else "dev_"
-    prefix = dev + plan.experiment.run_prefix
+    prefix = run_prefix(plan.experiment, plan.options.dev_run)
     record = _record(plan, seed, found)
     with session.new(plan.experiment, plan.settings, record, prefix) as books:
         print(report.headline(books.record, books.directory))

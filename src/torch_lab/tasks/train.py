@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from torch_lab.errors import UsageError
 from torch_lab.tasks import changes
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import interrupted, plan, recorded_plan
@@ -18,6 +19,7 @@ def train(options: TrainOptions) -> None:
         from torch_lab.tasks import running
 
         return running.join(options, json.loads(os.environ[JOIN]), _rank())
+    _refuse_other_launchers()
     stored = interrupted(options)
     if stored is None:
         assert options.script is not None
@@ -30,6 +32,18 @@ def train(options: TrainOptions) -> None:
     if stored is None:
         return running.begin(ready)
     return running.resume(ready, stored)
+
+
+def _refuse_other_launchers() -> None:
+    """Processes that nobody has told their run would each begin one of their own."""
+    ranks = {name: os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")}
+    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1") and "RANK" in os.environ
+    if several or any(rank not in ("", "0") for rank in ranks.values()):
+        raise UsageError(
+            "this process was started as one of several (torchrun, srun), which this version of"
+            " train doesn't join into one run",
+            hint="Start train once; trainer.init.devices says how many processes it is to use.",
+        )
 
 
 def _rank() -> int:
