@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,20 @@ class Zygote:
         )
         self._ask({"do": "hello"})
 
-    def start(self, *words: str | Path, cwd: Path, log: Path) -> int:
-        """Start a command; returns its process id, which is also its group's."""
-        request = {"do": "start", "argv": argv(*words)[3:], "cwd": str(cwd), "log": str(log)}
-        return int(self._ask(request))
+    def start(
+        self,
+        *words: str | Path,
+        cwd: Path,
+        log: Path,
+        errors: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """Start a command; returns its process id, which is also its group's.
+
+        What it prints goes to `log`, or its standard error to `errors`.
+        """
+        request = {"do": "start", "argv": argv(*words)[3:], "cwd": str(cwd), "env": env or {}}
+        return int(self._ask(request | {"log": str(log), "errors": str(errors or log)}))
 
     def wait(self, pid: int) -> int:
         """The exit status, -N for signal N."""
@@ -66,11 +77,11 @@ def _child(request: dict[str, Any]) -> None:
     from torch_lab.cli.main import main
 
     os.setsid()
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for descriptor in (1, 2):
-        os.dup2(log, descriptor)
+    for descriptor, path in ((1, request["log"]), (2, request["errors"])):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(request["cwd"])
+    os.environ.update(request["env"])
     sys.argv = ["torch-lab", *request["argv"]]
     try:
         main()

@@ -16,6 +16,7 @@
     │   └── CheckpointMismatch    made by another architecture
     └── RunError                  a failure while running that torch-lab itself detects: exit 1
         ├── LockLost              another process took this run over
+        ├── SaveFailed            a checkpoint can't be written
         └── NonFiniteLoss         NaN or inf
     Stopped                       a signal ended the run (BaseException): exit 128 + N
 
@@ -106,6 +107,10 @@ class RunError(TorchLabError):
 
 class LockLost(RunError):
     """Another process took the run over while this one was stalled."""
+
+
+class SaveFailed(RunError):
+    """A checkpoint could not be written; the one before it is as it was."""
 
 
 class NonFiniteLoss(RunError):

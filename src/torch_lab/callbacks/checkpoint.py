@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from torch_lab.errors import ConfigurationError
 
 USUAL_MONITORS = ("loss/validate", "val_loss", "val/loss", "loss/val")
+_OURS = re.compile(r"last|best|step-.*")
 
 
 class RunCheckpoint(pl.Callback):
     """Decides when the run's own checkpoints are due; a run has one, yours or the default.
 
     A checkpoint is due at each epoch's end, after `every_n_steps` batches, after `every_minutes`,
-    and when `monitor` is better than ever before. Without `monitor` the best is the one with the
-    lowest validation loss. What is left open comes from hparams' checkpoint section, then from the
-    project's settings.
+    and when `monitor` is better than ever before in this run. Without `monitor` the best is the
+    one with the lowest validation loss. What is left open comes from hparams' checkpoint section,
+    then from the project's settings.
+
+    A ModelCheckpoint beside it writes to the same folder; where it would take the name of one of
+    the run's own files, as with `save_last=True`, its file is called `callback-last.ckpt`.
     """
 
     def __init__(
@@ -31,26 +37,50 @@ class RunCheckpoint(pl.Callback):
         keep: int | None = None,
     ) -> None:
         if mode not in ("min", "max"):
-            raise ValueError(f"RunCheckpoint(mode={mode!r}): expected 'min' or 'max'")
+            raise _wrong("mode", mode, "expected 'min' or 'max'")
+        if mode == "max" and monitor is None:
+            raise _wrong("mode", mode, "without monitor the lowest validation loss is the best")
+        for name, value in (("every_n_steps", every_n_steps), ("keep", keep)):
+            if value is not None and (type(value) is not int or value < 1):
+                raise _wrong(name, value, "expected a whole number of at least 1")
+        if every_minutes is not None and not every_minutes > 0:
+            raise _wrong("every_minutes", every_minutes, "expected a number above 0")
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
         self.every_minutes = every_minutes
         self.keep = keep
         self.best_value: float | None = None
-        self.best_batch: int | None = None
+        self._goes_on = True
+        self._validated = False  # ever in this fit
+        self._to_compare = False  # since the last boundary
         self._improved = False
         self._saved_batch = 0
         self._saved_at = time.monotonic()
 
-    def fill(self, *, every_n_steps: int | None, every_minutes: float | None, keep: int) -> None:
-        """Take over what the callback itself leaves open."""
+    def fill(
+        self,
+        *,
+        every_n_steps: int | None,
+        every_minutes: float | None,
+        keep: int,
+        goes_on: bool = True,
+    ) -> None:
+        """Take over what the callback leaves open, and whether its run goes on or is a new one."""
         if self.every_n_steps is None:
             self.every_n_steps = every_n_steps
         if self.every_minutes is None:
             self.every_minutes = every_minutes
         if self.keep is None:
             self.keep = keep
+        self._goes_on = goes_on
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let no ModelCheckpoint write over the run's own files, nor have its own replaced."""
+        for each in trainer.checkpoint_callbacks:
+            if isinstance(each, ModelCheckpoint) and each.dirpath is None:
+                each.CHECKPOINT_NAME_LAST = _not_ours(each.CHECKPOINT_NAME_LAST)
+                each.filename = each.filename and _not_ours(each.filename)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count minutes from here."""
@@ -61,23 +91,40 @@ class RunCheckpoint(pl.Callback):
         self._saved_batch = batch
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """See whether this validation is the best so far."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
-            return
-        value = self._monitored(trainer)
+        """Compare at the boundary that follows, when everything has been logged."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._validated = self._to_compare = True
+
+    def due(self, trainer: pl.Trainer, batch: int, *, epoch_end: bool) -> bool:
+        """Whether the run is to save at this boundary; time is asked for by `time_is_up`."""
+        if self._to_compare or epoch_end:
+            self._compare(trainer, epoch_end)
+        if batch == self._saved_batch:
+            return False
+        by_count = self.every_n_steps is not None and batch % self.every_n_steps == 0
+        return epoch_end or self._improved or by_count
+
+    def _compare(self, trainer: pl.Trainer, epoch_end: bool) -> None:
+        """See whether this is the best so far; a value from before the last look isn't better."""
+        self._to_compare = False
+        value = trainer.strategy.broadcast(self._monitored(trainer, epoch_end))
         if value is not None and self._better(value):
             self.best_value, self._improved = value, True
 
-    def _monitored(self, trainer: pl.Trainer) -> float | None:
+    def _monitored(self, trainer: pl.Trainer, epoch_end: bool) -> float | None:
+        if self.monitor is None and not self._validated:
+            return None  # a new run's metrics begin with those of the run it starts from
         metrics = trainer.callback_metrics
-        if self.monitor is not None and self.monitor not in metrics:
+        names = USUAL_MONITORS if self.monitor is None else (self.monitor,)
+        found = next((float(metrics[name]) for name in names if name in metrics), None)
+        all_logged = epoch_end and (self._validated or not trainer.enable_validation)
+        if found is None and self.monitor is not None and all_logged:
             logged = ", ".join(sorted(metrics)) or "nothing"
             raise ConfigurationError(
                 f"RunCheckpoint(monitor={self.monitor!r}): that is never logged",
                 hint=f"Logged so far: {logged}",
             )
-        names = USUAL_MONITORS if self.monitor is None else (self.monitor,)
-        return next((float(metrics[name]) for name in names if name in metrics), None)
+        return found
 
     def _better(self, value: float) -> bool:
         if math.isnan(value):
@@ -85,13 +132,6 @@ class RunCheckpoint(pl.Callback):
         if self.best_value is None:
             return True
         return value < self.best_value if self.mode == "min" else value > self.best_value
-
-    def due(self, batch: int, *, epoch_end: bool) -> bool:
-        """Whether the run is to save at this boundary; time is asked for by `time_is_up`."""
-        if batch == self._saved_batch:
-            return False
-        by_count = self.every_n_steps is not None and batch % self.every_n_steps == 0
-        return epoch_end or self._improved or by_count
 
     def time_is_up(self) -> bool:
         """Whether `every_minutes` have passed since the last save."""
@@ -103,20 +143,21 @@ class RunCheckpoint(pl.Callback):
         """Note that a checkpoint is being made at `batch`; returns whether it is the best."""
         self._saved_batch, self._saved_at = batch, time.monotonic()
         best, self._improved = self._improved, False
-        if best:
-            self.best_batch = batch
         return best
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far and where it was reached."""
-        return {
-            "best_value": self.best_value,
-            "best_batch": self.best_batch,
-            "improved": self._improved,
-        }
+        """The best value so far."""
+        return {"best_value": self.best_value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing with what was best before the cut."""
-        self.best_value = state_dict["best_value"]
-        self.best_batch = state_dict["best_batch"]
-        self._improved = state_dict["improved"]
+        """Go on comparing with what was best before the cut; a new run has a best of its own."""
+        if self._goes_on:
+            self.best_value = state_dict["best_value"]
+
+
+def _wrong(name: str, value: object, why: str) -> ConfigurationError:
+    return ConfigurationError(f"RunCheckpoint({name}={value!r}): {why}")
+
+
+def _not_ours(name: str) -> str:
+    return f"callback-{name}" if _OURS.fullmatch(name) else name

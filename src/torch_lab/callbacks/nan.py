@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed
 
-from torch_lab.errors import NonFiniteLoss
+from torch_lab.errors import ConfigurationError, NonFiniteLoss
+
+_Bad: TypeAlias = tuple[int, int, str]  # epoch, batch, and the words for it
+_HINT = (
+    "The last checkpoint was saved before that. A lower learning rate, gradient clipping"
+    " (trainer.init.gradient_clip_val) or those samples are where to look."
+)
 
 
 class NanMonitor(pl.Callback):
     """Stops the run when the training loss is NaN or infinite, naming batch and samples.
 
     Losses are looked at `every` batches, together and without waiting for the device in between,
-    and before each checkpoint.
+    and before each checkpoint; so are the weights there, which can be spoiled by a step whose loss
+    was still finite.
     """
 
     def __init__(self, every: int = 50) -> None:
+        if type(every) is not int or every < 1:
+            raise ConfigurationError(f"NanMonitor(every={every!r}): expected at least 1")
         self.every = every
         self._seen: list[tuple[int, int, torch.Tensor, Any]] = []
+        self._found: NonFiniteLoss | None = None
+        self._trainer: pl.Trainer | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """All processes look at the same time, and agree on what they see."""
+        self._trainer = trainer
 
     def on_train_batch_end(
         self,
@@ -31,32 +48,80 @@ class NanMonitor(pl.Callback):
     ) -> None:
         """Remember the loss, and look when enough have come together."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
-        if not isinstance(loss, torch.Tensor):
-            return
-        self._seen.append((trainer.current_epoch, batch_idx, loss.detach(), _samples(batch)))
-        if len(self._seen) >= self.every:
+        if isinstance(loss, torch.Tensor):
+            sample = (trainer.current_epoch, batch_idx, loss.detach(), _samples(batch))
+            self._seen.append(sample)
+        if (batch_idx + 1) % self.every == 0:
             self.check()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at what is left of the epoch."""
         self.check()
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep spoiled weights out of every checkpoint, a ModelCheckpoint's too."""
+        self.check()
+        names = _spoiled(pl_module)
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self._found = NonFiniteLoss(
+                f"weights became NaN or infinite by epoch {trainer.current_epoch}, step"
+                f" {trainer.global_step}, with a finite loss: {names[0]}{more}",
+                hint=_HINT,
+            )
+            raise self._found
+
     def check(self) -> None:
-        """Raise NonFiniteLoss if any loss since the last look was no number."""
+        """Raise NonFiniteLoss if any loss so far was no number."""
+        if self._found is not None:
+            raise self._found
         seen, self._seen = self._seen, []
-        if not seen:
-            return
-        losses = torch.stack([loss.float().mean() for _, _, loss, _ in seen])
-        if bool(torch.isfinite(losses).all()):
-            return
-        bad = int((~torch.isfinite(losses)).nonzero()[0])
-        epoch, batch_idx, _, samples = seen[bad]
-        which = "" if samples is None else f", samples {_listed(samples)}"
-        raise NonFiniteLoss(
-            f"the loss became {losses[bad].item()} in epoch {epoch}, batch {batch_idx}{which}",
-            hint="The last checkpoint was saved before that. A lower learning rate, gradient"
-            " clipping (trainer.init.gradient_clip_val) or those samples are where to look.",
-        )
+        found = self._agreed(_first_bad(seen))
+        if found is not None:
+            self._found = NonFiniteLoss(found[-1], hint=_HINT)
+            raise self._found
+
+    def _agreed(self, found: _Bad | None) -> _Bad | None:
+        """The first of all processes' findings: the gradients of one spoil the others' weights."""
+        if self._trainer is None or self._trainer.world_size == 1:
+            return found
+        strategy = self._trainer.strategy
+        if not strategy.reduce_boolean_decision(found is not None, all=False):
+            return None
+        every: list[_Bad | None] = [None] * self._trainer.world_size
+        torch.distributed.all_gather_object(every, found)
+        return min(each for each in every if each is not None)
+
+
+def _first_bad(seen: Sequence[tuple[int, int, torch.Tensor, Any]]) -> _Bad | None:
+    if not seen:
+        return None
+    losses = torch.stack([loss.float().mean() for _, _, loss, _ in seen])
+    if bool(torch.isfinite(losses).all()):
+        return None
+    bad = int((~torch.isfinite(losses)).nonzero()[0])
+    epoch, batch, _, samples = seen[bad]
+    which = "" if samples is None else f", samples {_listed(samples)}"
+    said = f"the loss became {losses[bad].item()} in epoch {epoch}, batch {batch}{which}"
+    return epoch, batch, said
+
+
+def _spoiled(module: pl.LightningModule) -> list[str]:
+    """The trained parameters that hold something else than finite numbers."""
+    trained = {
+        name: each.detach()
+        for name, each in module.named_parameters()
+        # sharded ones can't be looked at from one process
+        if each.requires_grad and type(each) is torch.nn.Parameter and each.is_floating_point()
+    }
+    # A sum is finite only if all its terms are, and reads them once, without a copy; it may
+    # overflow over finite ones, so that a second look decides.
+    sums = [each.sum(dtype=torch.float32).to(module.device) for each in trained.values()]
+    if not sums or bool(torch.isfinite(torch.stack(sums)).all()):
+        return []
+    return [name for name, each in trained.items() if not bool(torch.isfinite(each).all())]
 
 
 def _samples(batch: Any) -> Any:
@@ -67,6 +132,8 @@ def _samples(batch: Any) -> Any:
 
 
 def _listed(samples: Any) -> str:
-    numbers = samples.tolist() if isinstance(samples, torch.Tensor) else list(samples)
+    numbers = samples.reshape(-1).tolist() if isinstance(samples, torch.Tensor) else samples
+    if not isinstance(numbers, (list, tuple)):
+        return str(numbers)
     shown = ", ".join(str(number) for number in numbers[:8])
     return f"{shown} and {len(numbers) - 8} more" if len(numbers) > 8 else shown

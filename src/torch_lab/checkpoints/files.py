@@ -6,11 +6,12 @@ import hashlib
 import os
 import pickle
 import re
+import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -20,31 +21,48 @@ from torch_lab.errors import (
     CheckpointError,
     CheckpointNotFound,
     CheckpointUnsafe,
+    SaveFailed,
 )
+from torch_lab.store.failures import store_error
 from torch_lab.utils.files import fsync_directory
 
-_LOSSY = ("hyper_parameters", "datamodule_hyper_parameters")  # for people, never read back
+_LOSSY = tuple(  # for people; torch-lab never reads them back
+    f"{owner}{name}"
+    for owner in ("", "datamodule_")
+    for name in ("hyper_parameters", "hparams_name", "hparams_type")
+)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the operating system and torch say about a failed save into one message."""
+    """Turn what the operating system says about a failed save into SaveFailed."""
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"can't write {path}: {error.strerror or error}") from error
-    except RuntimeError as error:
-        # torch's stream writer hides a full disk behind "unexpected pos"
-        if not re.search(
-            r"unexpected pos|file write failed|iostream|PytorchStreamWriter", str(error)
-        ):
+        failure = store_error("save checkpoint", path, error)
+        raise SaveFailed(failure.message, hint=failure.hint) from error
+    except CheckpointDamaged as error:
+        raise SaveFailed(
+            f"can't save checkpoint {path}: what is read back is not what was written"
+        ) from error
+
+
+class _Stream:
+    """A file that keeps the system's error, for which torch's writer raises "unexpected pos"."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
             raise
-        raise CheckpointError(f"can't write {path}: {_disk(path)} ({error})") from error
 
-
-def _disk(path: Path) -> str:
-    free = os.statvfs(path.parent)
-    return f"{free.f_bavail * free.f_frsize / 1e6:.1f} MB are free on its disk"
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def write_draft(checkpoint: dict[str, Any], path: Path) -> Path:
@@ -58,20 +76,34 @@ def write_draft(checkpoint: dict[str, Any], path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with draft.open("wb") as file:
-                torch.save(contents, file)
+                _stream(plain.lean(contents), file)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
     return draft
 
 
-def publish(draft: Path, path: Path) -> str:
-    """Flush, read back and verify the draft, then give it its name; returns its sha256."""
+def _stream(contents: dict[str, Any], file: BinaryIO) -> None:
+    stream = _Stream(file)
+    try:
+        torch.save(contents, cast(BinaryIO, stream))
+    except RuntimeError:
+        if stream.error is not None:
+            raise stream.error from None
+        raise
+
+
+def publish(draft: Path, path: Path, *, before_replace: Callable[[], None] = lambda: None) -> str:
+    """Flush, read back and verify the draft, then give it its name; returns its sha256.
+
+    `before_replace` is called when the draft is on disk, and may still refuse by raising.
+    """
     with writing(path):
         try:
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
             digest = verify(draft)
+            before_replace()
             draft.replace(path)
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -90,17 +122,23 @@ def verify(path: Path, sha256: str | None = None) -> str:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not there"
         raise CheckpointNotFound(f"checkpoint {path} is {what}")
-    digest = _digest(path)
-    if sha256 is not None and digest != sha256:
-        raise CheckpointDamaged(f"checkpoint {path} is damaged: not the bytes that were saved")
     try:
+        digest = _digest(path)
+        if sha256 is not None and digest != sha256:
+            raise _damaged(path, "not the bytes that were saved")
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointDamaged(f"checkpoint {path} is damaged: {error}") from error
+    except OSError as error:  # says nothing about the file's contents
+        raise CheckpointError(f"can't read checkpoint {path}: {error.strerror}") from error
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
     if bad is not None:
-        raise CheckpointDamaged(f"checkpoint {path} is damaged: wrong checksum in {bad}")
+        raise _damaged(path, f"wrong checksum in {bad}")
     return digest
+
+
+def _damaged(path: Path, why: object) -> CheckpointDamaged:
+    return CheckpointDamaged(f"checkpoint {path} is damaged: {why}")
 
 
 def _digest(path: Path) -> str:
@@ -114,31 +152,45 @@ def load(path: Path, *, trust: bool = False) -> dict[str, Any]:
     return load_verified(path, trust=trust)
 
 
+# What reading a strange pickle raises, the safe way or the other.
+_UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, CheckpointDamaged, EOFError, ImportError),
+    *(LookupError, RecursionError, RuntimeError, TypeError, ValueError, struct.error),
+)
+
+
 def load_verified(path: Path, *, trust: bool = False) -> dict[str, Any]:
     """`load` for a file that `verify` has just passed."""
     try:
         with torch.serialization.safe_globals(_torch_classes()):
             # said outright: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD changes only what is left open
-            contents = _load(path, weights_only=not trust)
+            contents = torch.load(path, map_location="cpu", weights_only=not trust)
+        if not isinstance(contents, dict):
+            raise TypeError(f"it holds a {type(contents).__name__}")
+        return {key: plain.decode(value) for key, value in contents.items()}
     except pickle.UnpicklingError as error:
+        culprit = _culprit(error)
+        if culprit is None:
+            raise CheckpointDamaged(
+                f"{path} can't be read as a checkpoint: broken pickle"
+            ) from error
         raise CheckpointUnsafe(
-            f"checkpoint {path} is refused: loading it could run code ({_culprit(error)})",
+            f"checkpoint {path} is refused: loading it could run code ({culprit})",
             hint="If you know where it comes from, load it with --trust.",
         ) from error
-    except (EOFError, KeyError, RuntimeError, ValueError, AttributeError) as error:
-        raise CheckpointDamaged(f"checkpoint {path} can't be read: {error}") from error
-    if not isinstance(contents, dict):
-        raise CheckpointDamaged(f"{path} is no checkpoint: it holds a {type(contents).__name__}")
-    return {key: plain.decode(value) for key, value in contents.items()}
+    except OSError as error:
+        raise CheckpointError(f"can't read checkpoint {path}: {error.strerror}") from error
+    except _UNREADABLE as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointDamaged(f"{path} can't be read as a checkpoint: {why}") from error
 
 
-def _load(path: Path, *, weights_only: bool) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=weights_only)
-
-
-def _culprit(error: Exception) -> str:
-    found = re.search(r"(?:GLOBAL|global|class|type) ([\w.]+\.[\w.]+)", str(error))
-    return found.group(1) if found else str(error).splitlines()[0]
+def _culprit(error: Exception) -> str | None:
+    """What the safe loader refused, by name; None where the pickle itself is broken."""
+    found = re.search(
+        r"(?:GLOBAL |got <class '|function <?(?:class '|function )?)([\w.]+)", str(error)
+    )
+    return found.group(1) if found else None
 
 
 def _torch_classes() -> list[Any]:

@@ -12,16 +12,24 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch_lab.checkpoints import files
-from torch_lab.errors import CheckpointDamaged, CheckpointError
+from torch_lab.errors import (
+    CheckpointDamaged,
+    CheckpointNotFound,
+    CheckpointUnsafe,
+    SaveFailed,
+    StoreError,
+)
 from torch_lab.store.journal import Journal
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Progress, Record, RecordWriter
+from torch_lab.utils.threads import leave_signals_to_main
 
 STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
 LINKS = ("last", "best")
@@ -55,7 +63,9 @@ class Keeper:
         self._writer = writer
         self._journal = journal
         self._keep = max(1, keep)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="checkpoint", initializer=leave_signals_to_main
+        )
         self._pending: Future[None] | None = None
 
     def path(self, batch: int) -> Path:
@@ -64,7 +74,11 @@ class Keeper:
 
     def finish(self, draft: Path, point: SavePoint) -> None:
         """Publish and list the draft in the background."""
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
         self._pending = self._thread.submit(self._finish, draft, point)
 
     def wait(self) -> None:
@@ -86,11 +100,16 @@ class Keeper:
             self._thread.shutdown()
 
     def _finish(self, draft: Path, point: SavePoint) -> None:
-        self._lock.check()
         path = self.path(point.batch)
-        digest = files.publish(draft, path)
-        self._journal.sync()  # the rows up to the save are on disk before the save counts
-        self._list(_entry(path, point, digest), point)
+        digest = files.publish(draft, path, before_replace=self._lock.check)
+        try:
+            self._journal.sync()  # the rows up to the save are on disk before the save counts
+            self._list(_entry(path, point, digest), point)
+        except StoreError as error:
+            raise SaveFailed(
+                f"checkpoint {path.name} was written, but not recorded: {error.message}",
+                hint=error.hint,
+            ) from error
 
     def _list(self, entry: CheckpointEntry, point: SavePoint) -> None:
         names = ("last", "best") if point.best else ("last",)
@@ -100,14 +119,15 @@ class Keeper:
         links |= {name: replace(entry, name=name) for name in names}
         kept, dropped = self._sort_out(list(steps.values()), {e.file for e in links.values()})
         for name in names:
-            _link(self._run.checkpoints / f"{name}.ckpt", entry.file)
+            _link(self._run, name, entry)
         self._writer.update(
             checkpoints=(*kept, *links.values()),
             metrics=self._journal.summary,
             progress=Progress(point.batch, point.step, point.epoch),
         )
         for each in dropped:
-            (self._run.path / each.file).unlink(missing_ok=True)
+            with suppress(OSError):  # one file too many is no reason to end a run
+                (self._run.path / each.file).unlink()
 
     def _sort_out(
         self, steps: list[CheckpointEntry], needed: set[str]
@@ -119,10 +139,14 @@ class Keeper:
         return [each for each in steps if each not in dropped], dropped
 
 
+def _file(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
 def _entry(path: Path, point: SavePoint, digest: str) -> CheckpointEntry:
     return CheckpointEntry(
         name=path.stem,
-        file=f"{path.parent.name}/{path.name}",
+        file=_file(path),
         kind="training",
         batch=point.batch,
         step=point.step,
@@ -134,30 +158,34 @@ def _entry(path: Path, point: SavePoint, digest: str) -> CheckpointEntry:
     )
 
 
-def _link(link: Path, file: str) -> None:
-    """Let `last.ckpt` or `best.ckpt` be the file, for people; run.json is what readers follow."""
-    target = link.parent / Path(file).name
+def _link(run: RunDirectory, name: str, entry: CheckpointEntry | None) -> None:
+    """Let `last.ckpt` or `best.ckpt` be the entry's file, for people; readers follow run.json."""
+    link = run.checkpoints / f"{name}.ckpt"
     temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
     try:
-        temporary.hardlink_to(target)
-    except OSError:  # a file system without hard links
-        temporary.symlink_to(target.name)
-    temporary.replace(link)
+        temporary.unlink(missing_ok=True)
+        if entry is None:
+            link.unlink(missing_ok=True)
+            return
+        target = run.path / entry.file
+        try:
+            temporary.hardlink_to(target)
+        except OSError:  # a file system without hard links
+            temporary.symlink_to(target.name)
+        temporary.replace(link)
+        temporary.unlink(missing_ok=True)  # renaming a link over one of the same file does nothing
+    except OSError:  # no links at all: rather none than one to an older file
+        with suppress(OSError):
+            link.unlink()
 
 
 def read_point(checkpoint: Mapping[str, Any]) -> SavePoint | None:
     """The save point that a checkpoint of torch-lab's own says it stands at."""
     own = checkpoint.get("torch_lab")
-    if not isinstance(own, dict):
+    names = [field.name for field in fields(SavePoint)]
+    if not isinstance(own, dict) or not own.keys() >= set(names):
         return None
-    return SavePoint(
-        batch=own["batch"],
-        step=own["step"],
-        epoch=own["epoch"],
-        metrics=own["metrics"],
-        best=own["best"],
-    )
+    return SavePoint(**{name: own[name] for name in names})
 
 
 def tidy(run: RunDirectory, record: Record, say: Callable[[str], None]) -> Record:
@@ -166,31 +194,55 @@ def tidy(run: RunDirectory, record: Record, say: Callable[[str], None]) -> Recor
     A process killed between renaming a checkpoint and listing it leaves a whole file that run.json
     doesn't name; it is as good as any. What is returned lists only files that were verified.
     """
-    if not run.checkpoints.is_dir():
-        return replace(record, checkpoints=())
     for left in run.checkpoints.glob(".*.tmp"):
         left.unlink(missing_ok=True)
-    listed = {entry.file: entry for entry in record.checkpoints if entry.name not in LINKS}
+    sound, adopted_best = _sound(run, record, say)
+    sound.sort(key=lambda entry: entry.batch)
     best = next((entry.file for entry in record.checkpoints if entry.name == "best"), None)
+    bests = [entry for entry in sound if entry.file in {best, *adopted_best}]
+    if best is not None and not bests:  # it is gone: the best of those before it
+        bests = [entry for entry in sound if _was_best(run.path / entry.file)]
+    links = {
+        name: replace(entries[-1], name=name)
+        for name, entries in (("last", sound), ("best", bests))
+        if entries
+    }
+    if run.checkpoints.is_dir():
+        for name in LINKS:
+            _link(run, name, links.get(name))
+    return replace(record, checkpoints=(*sound, *links.values()))
+
+
+def _sound(
+    run: RunDirectory, record: Record, say: Callable[[str], None]
+) -> tuple[list[CheckpointEntry], set[str]]:
+    """Entries of all whole checkpoints, and which of the adopted ones were best when saved."""
+    listed = {entry.file: entry for entry in record.checkpoints if entry.name not in LINKS}
+    unlisted = [
+        file
+        for path in sorted(run.checkpoints.glob("step-*.ckpt"))
+        if STEP_FILE.fullmatch(path.name) and (file := _file(path)) not in listed
+    ]
     sound: list[CheckpointEntry] = []
-    for path in sorted(run.checkpoints.iterdir(), key=_by_batch):
-        known = listed.get(f"{path.parent.name}/{path.name}")
-        if known is None and not STEP_FILE.fullmatch(path.name):
-            continue
+    best: set[str] = set()
+    for file in (*listed, *unlisted):
+        path = run.path / file
         try:
-            entry, is_best = _verified(path, known)
-        except CheckpointError as error:
+            entry, is_best = _verified(path, listed.get(file))
+        except CheckpointNotFound:
+            say(f"checkpoint {path} is gone")
+            continue
+        except (CheckpointDamaged, CheckpointUnsafe) as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
             say(f"{error.message}; set aside as {aside.name}")
             continue
         sound.append(entry)
-        if known is None:
+        if is_best:
+            best.add(file)
+        if file not in listed:
             say(f"found checkpoint {path.name}, whole but not listed")
-            best = entry.file if is_best else best
-    newest = sound[-1:] and [replace(max(sound, key=lambda entry: entry.batch), name="last")]
-    chosen = [replace(entry, name="best") for entry in sound if entry.file == best]
-    return replace(record, checkpoints=(*sound, *newest, *chosen))
+    return sound, best
 
 
 def _verified(path: Path, known: CheckpointEntry | None) -> tuple[CheckpointEntry, bool]:
@@ -203,6 +255,6 @@ def _verified(path: Path, known: CheckpointEntry | None) -> tuple[CheckpointEntr
     return _entry(path, point, digest), point.best
 
 
-def _by_batch(path: Path) -> tuple[int, str]:
-    match = STEP_FILE.fullmatch(path.name)
-    return (int(match[1]) if match else -1, path.name)
+def _was_best(path: Path) -> bool:
+    point = read_point(files.load_verified(path))
+    return point is not None and point.best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from torch_lab.checkpoints import files
 from torch_lab.errors import CheckpointDamaged, CheckpointNotFound
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
+from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Parent
+
+SUFFIX = ".ckpt"
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,56 @@ def resolve(
 ) -> Found:
     """The checkpoint of `RUN`, `RUN:NAME` or a file; `name` is taken where the text has none.
 
-    A damaged file is named through `say`, and the newest sound one before it is taken.
+    A damaged checkpoint of a run is named through `say`, and the newest sound one before it is
+    taken; a damaged file that was asked for as such is an error.
     """
-    file = cwd / Path(text).expanduser()
-    if file.is_file() or text.endswith(".ckpt"):
-        files.verify(file)
-        return Found(file, file.stem)
+    if text.startswith("~"):  # hparams come by no shell
+        text = os.path.expanduser(text)  # noqa: PTH111  Path's raises for the home of nobody
+    file = _file(text, cwd)
+    if file is not None:
+        return _of_file(file, artifacts)
     run, chosen = find.resolve(text, artifacts, cwd=cwd)
     return of_run(run, chosen or name, say=say)
 
 
+def _file(text: str, cwd: Path) -> Path | None:
+    """The file that the text names; EXPERIMENT/SCRIPT.py and RUN:NAME.ckpt name none."""
+    try:
+        path = cwd / text
+        is_file = path.is_file()
+    except (OSError, ValueError):  # too long, a zero byte
+        return None
+    if is_file and path.suffix != ".py":
+        return path
+    return path if text.endswith(SUFFIX) and ":" not in text else None
+
+
+def _of_file(file: Path, artifacts: Path) -> Found:
+    """The file, and the run in whose checkpoints folder it lies."""
+    run = _owner(file, artifacts)
+    listed = run.record.checkpoints if run else ()
+    written = f"{file.parent.name}/{file.name}"
+    known = next((entry.sha256 for entry in listed if entry.file == written), None)
+    try:
+        files.verify(file, known)
+    except CheckpointNotFound as error:
+        there = ", ".join(sorted(path.name for path in file.parent.glob(f"*{SUFFIX}")))
+        error.hint = f"{file.parent} has {there}" if there else None
+        raise
+    return Found(file, file.stem, run)
+
+
+def _owner(file: Path, artifacts: Path) -> StoredRun | None:
+    directory = RunDirectory(file.absolute().parent.parent)
+    if file.absolute().parent != directory.checkpoints or not directory.record_file.is_file():
+        return None
+    return find.resolve(str(directory.path), artifacts)[0]
+
+
 def of_run(run: StoredRun, name: str, *, say: Callable[[str], None]) -> Found:
     """The checkpoint `name` of a run, or the newest sound one before it."""
-    candidates = _candidates(run, name)
-    for entry in candidates:
+    name = name.removesuffix(SUFFIX)
+    for entry in _candidates(run, name):
         path = run.directory.path / entry.file
         try:
             files.verify(path, entry.sha256)
@@ -71,15 +111,15 @@ def _candidates(run: StoredRun, name: str) -> list[CheckpointEntry]:
 def _unlisted(run: StoredRun, name: str) -> CheckpointEntry | None:
     """A file that one of the experiment's own callbacks wrote."""
     folder = run.directory.checkpoints
-    for path in (folder / f"{name}.ckpt", folder / name):
-        if path.is_file() and path.parent == folder:
-            return CheckpointEntry(path.stem, f"{folder.name}/{path.name}", "training", -1, 0, 0)
-    return None
+    path = folder / f"{name}{SUFFIX}"
+    if path.parent != folder or not path.is_file():
+        return None
+    return CheckpointEntry(name, f"{folder.name}/{path.name}", "training", -1, 0, 0)
 
 
 def _missing(run: StoredRun, name: str) -> str:
     folder = run.directory.checkpoints
     names = [entry.name for entry in run.record.checkpoints]
-    names += sorted({path.stem for path in folder.glob("*.ckpt")} - set(names))
+    names += sorted({path.stem for path in folder.glob(f"*{SUFFIX}")} - set(names))
     has = f"it has {', '.join(names)}" if names else "it has none"
     return f"run {run.record.name} has no checkpoint {name!r} in {folder}: {has}"

@@ -28,6 +28,10 @@ def leave(command: Callable[[], int | None]) -> NoReturn:
     _prepare_streams()
     try:
         status = command() or 0
+    except SystemExit as error:
+        if not hasattr(error, "run_directory"):
+            raise
+        status = report(error)  # the experiment's code; whatever it says, the run isn't completed
     except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - the outermost edge
         status = report(error)
     _settle_streams()
@@ -41,7 +45,7 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     if isinstance(error, TorchLabError):
-        _say(f"{_headline()} {error}\n")
+        _say("\n".join([f"{_headline()} {error}", *getattr(error, "__notes__", ())]) + "\n")
         if not isinstance(error, RunError):
             return MISTAKE
     else:

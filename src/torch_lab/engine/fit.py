@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
-from torch_lab.checkpoints import files
+from torch_lab.checkpoints import files, weights
+from torch_lab.engine import plugins
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.inputs import Inputs
 from torch_lab.engine.logger import Rows, RunLogger
 from torch_lab.engine.savepoints import SavePoints, Saver
 from torch_lab.engine.stop import StopRequest
-from torch_lab.errors import CheckpointMismatch
+from torch_lab.errors import CheckpointMismatch, ConfigurationError
 from torch_lab.experiment import Configuration
 from torch_lab.hparams import Hparams
-from torch_lab.modules import load_weights
+from torch_lab.modules.weights import compare
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> Non
     if start.checkpoint is not None and start.weights_only:
         _load_weights(module, setting)
     data = Inputs(configuration, setting.seed, setting.say)
-    with trainers.quiet(), _translated(start):
+    with trainers.quiet(), _translated(module, start):
         init = {"use_distributed_sampler": not data.shares_itself_out} | hparams.trainer.init
         trainer = _trainer(configuration, hparams, init, setting)
         if data.validates and hparams.trainer.validate is not None and not start.resuming:
@@ -114,8 +116,9 @@ def _own(
     callbacks: list[pl.Callback], hparams: Hparams, setting: Setting
 ) -> tuple[RunCheckpoint, NanMonitor]:
     """The run's checkpoint policy and NaN watch, added to `callbacks` where the user has none."""
-    policy = next((each for each in callbacks if isinstance(each, RunCheckpoint)), None)
-    watch = next((each for each in callbacks if isinstance(each, NanMonitor)), None)
+    every = [*trainers.listed(hparams.trainer.init.get("callbacks")), *callbacks]
+    policy = next((each for each in every if isinstance(each, RunCheckpoint)), None)
+    watch = next((each for each in every if isinstance(each, NanMonitor)), None)
     if watch is None:
         callbacks.append(watch := NanMonitor())
     if policy is None:
@@ -125,33 +128,52 @@ def _own(
         every_n_steps=section.every_n_steps or setting.every_n_steps,
         every_minutes=section.every_minutes or setting.every_minutes,
         keep=section.keep or setting.keep,
+        goes_on=setting.start.resuming,
     )
     return policy, watch
 
 
 def _load_weights(module: pl.LightningModule, setting: Setting) -> None:
-    assert setting.start.checkpoint is not None
-    contents = files.load_verified(setting.start.checkpoint, trust=setting.trust)
-    for line in load_weights(module, contents["state_dict"], strict=setting.start.strict):
+    start = setting.start
+    assert start.checkpoint is not None
+    loading = weights.load_into(module, start.checkpoint, strict=start.strict, trust=setting.trust)
+    for line in loading:
         setting.say(line)
 
 
 _MISFITS = (
-    "Error(s) in loading state_dict",
+    "contains only the model",  # Lightning, of a file with weights alone
     "loaded state dict contains a parameter group",
     "loaded state dict has a different number of parameter groups",
 )
 
 
 @contextmanager
-def _translated(start: Start) -> Iterator[None]:
-    """What torch says of a checkpoint that doesn't fit, in torch-lab's words."""
+def _translated(module: pl.LightningModule, start: Start) -> Iterator[None]:
+    """What Lightning and torch say of the user's mistakes, in torch-lab's words."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:
-        if start.state is None or not any(text in str(error) for text in _MISFITS):
+    except MisconfigurationException as error:
+        raise ConfigurationError(f"Lightning can't work with this: {error}") from error
+    except (CheckpointMismatch, KeyError, RuntimeError, ValueError) as error:
+        mismatch = _mismatch(error, module, start.state)
+        if mismatch is None:
             raise
-        raise CheckpointMismatch(
-            f"checkpoint {start.checkpoint} doesn't fit this model:\n{error}",
-            hint='To take over only the weights: "checkpoint": {"weights_only": True}.',
-        ) from error
+        with weights.naming(Path(start.state or "")):
+            raise mismatch from error
+
+
+def _mismatch(
+    error: Exception, module: pl.LightningModule, checkpoint: str | None
+) -> CheckpointMismatch | None:
+    if checkpoint is None:
+        return None
+    if isinstance(error, CheckpointMismatch):
+        return error
+    if "Error(s) in loading state_dict" in str(error):
+        given = files.load_verified(Path(checkpoint))["state_dict"]
+        comparison = compare(module.state_dict(), given)
+        return comparison.error(module) if comparison.lines() else None
+    if any(text in str(error) for text in _MISFITS):
+        return CheckpointMismatch(str(error.args[0]), hint=plugins.WEIGHTS_ALONE)
+    return None

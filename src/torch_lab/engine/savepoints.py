@@ -11,11 +11,12 @@ import torch
 import torch.distributed
 
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
+from torch_lab.checkpoints import plain
 from torch_lab.checkpoints.files import write_draft
 from torch_lab.checkpoints.keeper import SavePoint
 from torch_lab.engine import lightning, state
 from torch_lab.engine.stop import StopRequest
-from torch_lab.errors import CheckpointMismatch, Stopped
+from torch_lab.errors import CheckpointMismatch, ConfigurationError, SaveFailed, Stopped
 from torch_lab.metric_states import Attributes
 
 FORMAT = 1
@@ -85,6 +86,7 @@ class SavePoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here signals wait for a boundary; Lightning has put its own handlers on top."""
+        _refuse_unsavable(trainer)
         self._stop.take_back()
         self._stop.deferring = True
         self.in_batch = self.batches + 1
@@ -150,7 +152,8 @@ class SavePoints(pl.Callback):
         if self._saver is not None:
             self._saver.raise_if_failed()
         signum, time_is_up = self._wishes(trainer, batch, epoch_end)
-        if signum or time_is_up or self._policy.due(batch, epoch_end=epoch_end):
+        due = self._policy.due(trainer, batch, epoch_end=epoch_end)  # also where a signal came
+        if signum or time_is_up or due:
             self.save(trainer)
         if signum:
             if self._saver is not None:
@@ -195,6 +198,18 @@ class SavePoints(pl.Callback):
             self._saving = None
         if self._saver is not None:
             self._saver.finish(draft.path, point)
+
+
+def _refuse_unsavable(trainer: Any) -> None:
+    """Say at the start, not at the first save, that a state can't be saved."""
+    states = {f"callback {each.state_key}": each.state_dict() for each in trainer.callbacks}
+    if trainer.datamodule is not None:
+        states[f"datamodule {type(trainer.datamodule).__name__}"] = trainer.datamodule.state_dict()
+    for owner, values in states.items():
+        try:
+            plain.encode(values, f"{owner}: its state_dict()")
+        except SaveFailed as error:
+            raise ConfigurationError(error.message, hint=error.hint) from None
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -13,8 +13,7 @@ from types import FrameType
 from typing import TextIO
 
 from torch_lab.errors import Stopped
-
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from torch_lab.utils.threads import ENDING
 
 
 class StopRequest:
@@ -24,11 +23,12 @@ class StopRequest:
     the stacks of all threads go to `log`, and the process exits.
     """
 
-    def __init__(self, grace_period: float, log: Path) -> None:
+    def __init__(self, grace_period: float = 30.0, log: Path | None = None) -> None:
         self.signum: int | None = None
         self.deferring = False
+        self.log = log
         self._grace_period = grace_period
-        self._log = log
+        self._holding = False
         self._stacks: TextIO | None = None
 
     @contextmanager
@@ -51,17 +51,34 @@ class StopRequest:
             if signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._handle)
 
+    def hold(self) -> None:
+        """Let signals wait while a run's books are opened or closed."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Let them act again, one that has come meanwhile at once."""
+        self._holding = False
+        if self.signum is not None:
+            raise Stopped(self.signum)
+
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         again, self.signum = self.signum is not None, self.signum or signum
+        if self._holding:
+            self._set_limit()
+            return
         if again or not self.deferring:
             raise Stopped(signum)
         self._say(
             f"\n{signal.Signals(signum).name}: finishing this batch, then saving"
             f" (at most {self._grace_period:g} s; once more ends the run at once)\n"
         )
-        # A thread below Python's: it works even where a step holds the interpreter.
-        self._stacks = self._log.open("a")
-        faulthandler.dump_traceback_later(self._grace_period, exit=True, file=self._stacks)
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        """A thread below Python's: it works even where a step holds the interpreter."""
+        if self.log is not None and self._stacks is None:
+            self._stacks = self.log.open("a")
+            faulthandler.dump_traceback_later(self._grace_period, exit=True, file=self._stacks)
 
     @staticmethod
     def _say(text: str) -> None:

@@ -12,14 +12,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers.logger import Logger
 
-from torch_lab.callbacks import EpochProgress
+from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
 from torch_lab.engine import lightning
-from torch_lab.engine.plugins import SafeCheckpointIO
+from torch_lab.engine.plugins import NoProfiler, SafeCheckpointIO
 from torch_lab.engine.savepoints import SavePoints
 from torch_lab.errors import ConfigurationError, UsageError
+
+_OWN = (EpochProgress, NanMonitor, RunCheckpoint, SavePoints)
 
 
 def check_gpus(gpus: Sequence[int] | None) -> None:
@@ -30,7 +33,7 @@ def check_gpus(gpus: Sequence[int] | None) -> None:
     missing = [str(gpu) for gpu in gpus if gpu >= count]
     if missing:
         has = "no GPU" if count == 0 else f"GPUs 0 to {count - 1}" if count > 1 else "only GPU 0"
-        raise UsageError(f"-g: there is no GPU {', '.join(missing)}: this machine has {has}")
+        raise UsageError(f"there is no GPU {', '.join(missing)}: this machine has {has}")
 
 
 def build(
@@ -52,32 +55,44 @@ def build(
     check_gpus(gpus)
     if gpus is not None:
         kwargs |= {"accelerator": "gpu", "devices": list(gpus)}
-    every = [*_listed(kwargs.pop("callbacks", None)), *callbacks]
+    every = [*listed(kwargs.pop("callbacks", None)), *callbacks]
     if kwargs.pop("enable_progress_bar", True) and not _any(every, ProgressBar):
         every.append(EpochProgress())
     if savepoints is not None:
         every.append(savepoints)
+    lightning.skip_idle_hooks(each for each in every if isinstance(each, _OWN))
     kwargs.setdefault("enable_model_summary", False)
     kwargs.setdefault("default_root_dir", directory)
     kwargs["enable_checkpointing"] = _any(every, Checkpoint)
+    kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
     kwargs["plugins"] = _plugins(kwargs.get("plugins"), trust)
-    trainer = pl.Trainer(
-        **kwargs | {"logger": _loggers(logger, kwargs.pop("logger", None))},
-        callbacks=every,
-        enable_progress_bar=_any(every, ProgressBar),
-    )
+    with _refusals():
+        trainer = pl.Trainer(
+            **kwargs | {"logger": _loggers(logger, kwargs.pop("logger", None))},
+            callbacks=every,
+            enable_progress_bar=_any(every, ProgressBar),
+        )
     if savepoints is not None:
-        _refuse_spawning(trainer)
+        _refuse_spawning(trainer, init.get("strategy", "auto"))
         savepoints.attach(trainer)
     return trainer
 
 
-def _refuse_spawning(trainer: pl.Trainer) -> None:
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Values that Lightning's Trainer doesn't take, as the mistakes in hparams that they are."""
+    try:
+        yield
+    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"trainer.init: {str(error).strip()}") from error
+
+
+def _refuse_spawning(trainer: pl.Trainer, asked: object) -> None:
     if lightning.spawns_ranks(trainer):
         raise ConfigurationError(
-            f"strategy {type(trainer.strategy).__name__} spawns its processes, which can't take"
-            " over the run's open journal and lock",
-            hint='Use trainer.init.strategy "ddp": its processes start by themselves.',
+            f"trainer.init.strategy: {asked!r} spawns its processes, which can't take over the"
+            " run's open journal and lock",
+            hint='Use "ddp" instead: its processes start by themselves.',
         )
 
 
@@ -85,7 +100,8 @@ def _any(callbacks: Sequence[pl.Callback], kind: type) -> bool:
     return any(isinstance(each, kind) for each in callbacks)
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """What Lightning takes as one or as several, as several."""
     if value is None or value is False:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
@@ -93,12 +109,12 @@ def _listed(value: Any) -> list[Any]:
 
 def _loggers(own: Logger | None, users: Any) -> Any:
     """Ours first, beside the user's own; True and False speak of Lightning's default one."""
-    others = [each for each in _listed(users) if each is not True]
+    others = [each for each in listed(users) if each is not True]
     return [own, *others] if own is not None else others or False
 
 
 def _plugins(users: Any, trust: bool) -> list[Any]:
-    plugins = [*_listed(users), SafeCheckpointIO(trust=trust)]
+    plugins = [*listed(users), SafeCheckpointIO(trust=trust)]
     if SLURMEnvironment.detect() and not _any(plugins, SLURMEnvironment):
         plugins.append(SLURMEnvironment(auto_requeue=False))  # else it saves inside a handler
     return plugins
@@ -108,6 +124,7 @@ _TALKATIVE = ("pytorch_lightning", "lightning.fabric", "lightning_fabric")
 _POINTLESS = (
     r".*LeafSpec",  # Lightning's own use of torch that is out of date
     r"Checkpoint directory .* exists and is not empty",  # a run's own, when it is resumed
+    r"You defined a `validation_step` but have no `val_dataloader`",  # every TrainLabModule does
 )
 
 

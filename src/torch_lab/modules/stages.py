@@ -115,8 +115,9 @@ class Stage:
         device = kept[-1][0].device  # those from a checkpoint may lie elsewhere
         batches = [(y_pred.to(device), y.to(device)) for y_pred, y in kept]
         merged = _merged(batches) if len(batches) > 1 else None
+        alike = merged is not None and _read_alike([y_pred for y_pred, _ in batches])
         for name, metric in self.lazy.items():
-            merges = merged is not None and _merges(metric, batches)
+            merges = merged is not None and _merges(metric, alike)
             _update({name: metric}, merged if merged is not None and merges else batches)
 
     def results(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
@@ -198,16 +199,14 @@ def _aligned(y_pred: Tensor, y: Tensor) -> bool:
     return y_pred.dim() > 0 and y.dim() > 0 and len(y_pred) == len(y)
 
 
-def _merges(metric: AnyMetric, batches: list[Batch]) -> bool:
+def _merges(metric: AnyMetric, alike: bool) -> bool:
     """Whether one update with all batches is what as many updates would be."""
     if isinstance(metric, MetricCollection):
-        return all(_merges(each, batches) for each in metric.values(copy_state=False))
+        return all(_merges(each, alike) for each in metric.values(copy_state=False))
     if metric.full_state_update is not False:
         return False
     family = type(metric).__module__
-    return family.startswith(_REGRESSION) or (
-        family.startswith(_CLASSIFICATION) and _read_alike([y_pred for y_pred, _ in batches])
-    )
+    return family.startswith(_REGRESSION) or (family.startswith(_CLASSIFICATION) and alike)
 
 
 def _read_alike(scores: list[Tensor]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch_lab.store.paths import RunDirectory
+from torch_lab.utils.threads import leave_signals_to_main
 
 INTERVAL = 5.0
 
@@ -50,6 +51,7 @@ class Heartbeat:
             self._thread = None
 
     def _loop(self) -> None:
+        leave_signals_to_main()
         while not self._ended.wait(self._interval):
             try:
                 self._beat()

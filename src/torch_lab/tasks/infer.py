@@ -11,13 +11,13 @@ import pytorch_lightning as pl
 from torch_lab import experiment as experiments
 from torch_lab import hparams as hyperparameters
 from torch_lab import settings as settings_
-from torch_lab.checkpoints import files
 from torch_lab.checkpoints import resolve as checkpoints
+from torch_lab.checkpoints import weights
 from torch_lab.checkpoints.resolve import Found
 from torch_lab.engine import trainer as trainers
+from torch_lab.engine.stop import StopRequest
 from torch_lab.experiment import Experiment
 from torch_lab.hparams import Hparams
-from torch_lab.modules import load_weights
 from torch_lab.settings import Settings
 from torch_lab.store import find
 from torch_lab.tasks import report
@@ -29,6 +29,11 @@ NONE = "none"
 
 def infer(options: InferOptions) -> None:
     """Predict as `options` say; nothing is recorded and nothing is left behind."""
+    with StopRequest().listening():  # a signal unwinds what is under way
+        _infer(options)
+
+
+def _infer(options: InferOptions) -> None:
     experiment = experiments.find(options.script)
     hparams = hyperparameters.load(experiment.script, overrides=options.overrides)
     experiments.require_function(experiment, "infer_config")
@@ -37,9 +42,8 @@ def infer(options: InferOptions) -> None:
     pl.seed_everything(hparams.seed or 0, verbose=False)
     configuration = experiments.infer_configuration(experiment, hparams.config, options.args)
     if found is not None:
-        contents = files.load_verified(found.path, trust=options.trust)
-        strict = hparams.checkpoint.strict
-        for line in load_weights(configuration.module, contents["state_dict"], strict=strict):
+        strict, trust = hparams.checkpoint.strict, options.trust
+        for line in weights.load_into(configuration.module, found.path, strict=strict, trust=trust):
             say(line)
     data: dict[str, Any] = {"dataloaders": configuration.predict_dataloaders}
     if configuration.datamodule is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_lab.errors import Stopped
+from torch_lab.errors import LockLost, Stopped
 from torch_lab.experiment import Experiment
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
@@ -37,7 +39,8 @@ def headline(
 def completed(session: Session, experiment: Experiment) -> str:
     """Where everything is after a run, and what to type next."""
     best = session.best()  # also waits for the last save
-    lines = [f"completed{_length(session)}", *_metrics(session.record), *_checkpoints(session)]
+    length = f"{session.record.progress.batch} batches, {_duration(session)}"
+    lines = [f"completed after {length}", *_metrics(session.record), *_checkpoints(session)]
     if best is not None:
         script = shown(experiment.script)
         lines.append(f"  next      infer {script} --checkpoint {session.record.name}")
@@ -48,19 +51,25 @@ def interrupted(error: BaseException, session: Session) -> str:
     """What a run that ended early has saved, and how to go on."""
     stopped = isinstance(error, (Stopped, KeyboardInterrupt))
     verb = f"stopped by {error or 'SIGINT'}" if stopped else "failed"
-    lines = [f"{verb}{_length(session)}", *_checkpoints(session)]
-    lines.append(f"  next      train --resume {session.record.name}")
+    lines = [f"{verb} after {_duration(session)}", *_checkpoints(session)]
+    if not isinstance(error, LockLost):  # else another process goes on with the run
+        lines.append(f"  next      {_way_on(session, stopped)}")
     return "\n".join(lines)
 
 
-def _length(session: Session) -> str:
-    progress = session.record.progress
-    if session.record.started is None or not progress.batch:
-        return ""
-    import time
+def _way_on(session: Session, stopped: bool) -> str:
+    """What to type after the run ended early; a failure would only happen again as things are."""
+    record = session.record
+    resume = f"train --resume {record.name}"
+    if stopped:
+        return resume
+    if session.checkpoint("last") is None and not record.resumes:
+        return f"mend it, then start again: {shlex.join(record.command)}"
+    return f"mend it, then {resume} (with --force if that changed the experiment's scripts)"
 
-    seconds = format_duration(time.time() - session.record.started)
-    return f" after {progress.batch} batches, {seconds}"
+
+def _duration(session: Session) -> str:
+    return format_duration(time.time() - (session.record.started or session.record.created))
 
 
 def _metrics(record: Record) -> list[str]:

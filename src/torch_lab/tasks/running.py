@@ -6,7 +6,8 @@ import json
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,14 @@ def begin(plan: Plan) -> None:
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     prefix = run_prefix(plan.experiment, plan.options.dev_run)
     record = _record(plan, seed, found)
-    with session.new(plan.experiment, plan.settings, record, prefix) as books:
+    with (
+        _stop_request(plan) as stop,
+        session.new(plan.experiment, plan.settings, record, prefix) as books,
+    ):
         print(report.headline(books.record, books.directory))
         if found is not None:
             print(f"from {report.shown(found.path)}" + (" (weights)" if start.weights_only else ""))
-        _run(plan, books, start, seed)
+        _run(plan, books, start, seed, stop)
 
 
 def _find(plan: Plan, text: str | os.PathLike[str] | None) -> Found | None:
@@ -106,30 +110,45 @@ def resume(plan: Plan, stored: StoredRun) -> None:
     """An interrupted run, from its newest sound checkpoint to its end."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
-    with session.resumed(plan.experiment, plan.settings, stored.directory) as books:
+    with (
+        _stop_request(plan) as stop,
+        session.resumed(plan.experiment, plan.settings, stored.directory) as books,
+    ):
         last = books.checkpoint("last")
         start = Start(books.directory.path / last.file if last else None, resuming=last is not None)
         print(report.headline(books.record, books.directory, resumed=last))
         assert books.record.seed is not None
-        _run(plan, books, start, books.record.seed)
+        _run(plan, books, start, books.record.seed, stop)
 
 
 # -- all of them -----------------------------------------------------------------------------
 
 
-def _run(plan: Plan, books: Session, start: Start, seed: int) -> None:
+@contextmanager
+def _stop_request(plan: Plan) -> Iterator[StopRequest]:
+    """Signals are heard, but act only when the books are open, so that the record tells of them."""
+    stop = StopRequest(plan.settings.grace_period)
+    stop.hold()
+    with stop.listening():
+        yield stop
+
+
+def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest) -> None:
     assignment = {
         "directory": str(books.directory.path),
         "seed": seed,
         "start": [str(start.checkpoint or ""), start.weights_only, start.strict, start.resuming],
     }
     os.environ[JOIN] = json.dumps(assignment)
-    stop = StopRequest(plan.settings.grace_period, books.directory.console())
+    stop.log = books.directory.console()
     try:
-        with stop.listening():
-            _execute(plan, books.directory, start, seed, stop, books)
+        stop.release()
+        _execute(plan, books.directory, start, seed, stop, books)
+        stop.hold()
         print(report.completed(books, plan.experiment))
     except BaseException as error:
+        stop.hold()
+        books.settle(error)
         print(report.interrupted(error, books))
         raise
     finally:

@@ -31,6 +31,7 @@ from torch_lab.store.record import (
     read,
 )
 from torch_lab.tasks.plan import say, spoken_command
+from torch_lab.utils.threads import leave_signals_to_main
 
 NOTHING_BEFORE = -1  # a journal that begins after this supersedes every earlier row
 
@@ -72,6 +73,14 @@ class Session:
     def running(self) -> None:
         """The run's state is set up and training begins."""
         self.writer.update(status="running", started=self.record.started or _now())
+
+    def settle(self, error: BaseException) -> None:
+        """Wait for a save that was under way when `error` ended the run."""
+        try:
+            if self.keeper is not None:
+                self.keeper.wait()
+        except (TorchLabError, OSError) as second:  # it failed as well
+            error.add_note(str(second))
 
     def finish(self, status: str, reason: str | None = None) -> None:
         """Close the books with the run's true status."""
@@ -167,6 +176,7 @@ def _close_after(error: BaseException, session: Session) -> None:
     status, reason = "failed", f"{type(error).__name__}: {error}"
     if isinstance(error, (Stopped, KeyboardInterrupt)):
         status, reason = "aborted", str(error) or "SIGINT"
+    session.settle(error)
     try:
         session.finish(status, reason)
     except (TorchLabError, OSError) as second:
@@ -178,6 +188,7 @@ def _take_snapshot(directory: RunDirectory, experiment: Experiment) -> threading
     """Environment and source, where they aren't there yet, while the run is being set up."""
 
     def write() -> None:
+        leave_signals_to_main()
         try:
             if not directory.git_diff.exists():
                 environment.write(directory, experiment.root)
