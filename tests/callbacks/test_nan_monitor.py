@@ -57,7 +57,7 @@ def fit(folder: Path, module: pl.LightningModule, *callbacks: pl.Callback, **kwa
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), float("-inf")])
 def test_the_batch_and_its_samples_are_named(tmp_path: Path, every: int, wrong: float) -> None:
     module = Module(at=BATCHES + 3, loss=wrong)
-    with pytest.raises(NonFiniteLoss, match=r"in epoch 1, batch 3, samples 6, 7") as caught:
+    with pytest.raises(NonFiniteLoss, match=r"in epoch 2, batch 4, samples 6, 7") as caught:
         fit(tmp_path, module, NanMonitor(every))
     assert isinstance(caught.value, RunError)
     assert "gradient_clip_val" in str(caught.value)
@@ -86,7 +86,7 @@ def test_nor_one_made_because_of_it(tmp_path: Path) -> None:
 
 def test_weights_spoiled_by_a_finite_loss_are_named(tmp_path: Path) -> None:
     keep_all = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
-    with pytest.raises(NonFiniteLoss, match=r"weights .* epoch 0, step 4, .*: net\.weight"):
+    with pytest.raises(NonFiniteLoss, match=r"weights .* epoch 1, step 4, .*: net\.weight"):
         fit(tmp_path, Module(at=3, weights=True), NanMonitor(50), keep_all)
     assert not (tmp_path / "step=4.ckpt").exists()
 
@@ -127,7 +127,7 @@ class TestWhatIsSeen:
     )
     def test_samples(self, batch: Any, samples: str) -> None:
         said = self.see({"loss": torch.tensor(float("nan"))}, batch)
-        assert said.startswith(f"the loss became nan in epoch 2, batch 5{samples}")
+        assert said.startswith(f"the loss became nan in epoch 3, batch 6{samples}")
         assert ("and 12 more" in said) is (said.count(",") > 8)
 
     @pytest.mark.parametrize(

@@ -358,11 +358,11 @@ class TestNan:
     def check(self, lab: Lab) -> None:
         run = lab.newest()
         (said,) = {line for line in lab.log.splitlines() if line.startswith("error: ")}
-        assert "the loss became nan in epoch 0, batch " in said
+        assert "the loss became nan in epoch 1, batch " in said
         assert "13" in said.partition("samples ")[2].split(", ")
         assert "Traceback" not in lab.log
         assert run.record["status"] == "failed"
-        assert run.record["reason"].startswith("NonFiniteLoss: the loss became nan in epoch 0")
+        assert run.record["reason"].startswith("NonFiniteLoss: the loss became nan in epoch 1")
         for entry in run.record["checkpoints"]:
             state = run.checkpoint(entry["name"])["state_dict"]
             assert all(bool(each.isfinite().all()) for each in state.values())

@@ -275,7 +275,7 @@ def test_a_nan_never_reaches_a_checkpoint(tmp_path: Path) -> None:
 
     run = Run(tmp_path, Bad)
     run.policy.every_n_steps = 4
-    with pytest.raises(NonFiniteLoss, match="nan in epoch 1, batch 1"):
+    with pytest.raises(NonFiniteLoss, match="nan in epoch 2, batch 2, samples"):
         run.fit()
     assert [point.batch for point in run.saver.points] == [4, 5]
 
@@ -315,3 +315,29 @@ def test_the_private_parts_are_where_they_were() -> None:
             assert hasattr(loop, name), name
     for name in ("_callback_metrics", "_logged_metrics", "_first_loop_iter"):
         assert hasattr(fit.trainer._logger_connector, name), name
+
+
+def test_weights_that_the_end_of_training_sets_are_saved(tmp_path: Path) -> None:
+    class Doubling(pl.Callback):
+        def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            with torch.no_grad():
+                pl_module.net[0].weight.mul_(2)
+
+    run = Run(tmp_path, Plain, Doubling()).fit()
+    assert [point.batch for point in run.saver.points][-2:] == [15, 15]
+    saved = torch.load(run.saver.path(15), weights_only=True)["state_dict"]
+    assert torch.equal(saved["net.0.weight"], run.module.net[0].weight)
+
+
+def test_what_is_logged_now_and_then_is_repeated_alike(tmp_path: Path) -> None:
+    class Sometimes(Plain):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            if batch_idx % 2:
+                self.log("odd", float(batch_idx), on_step=True)
+            return super().training_step(batch, batch_idx)
+
+    whole = Run(tmp_path, Sometimes, log_every_n_steps=1).fit()
+    for point in whole.saver.points[:-1]:
+        cut = Run(tmp_path / "cut", Sometimes, log_every_n_steps=1)
+        cut.fit(whole.saver.path(point.batch))
+        assert cut.rows.rows == [row for row in whole.rows.rows if row[0] > point.batch], point

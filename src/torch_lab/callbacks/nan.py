@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import pytorch_lightning as pl
 import torch
 import torch.distributed
 
+from torch_lab.data import DataLoader
 from torch_lab.errors import ConfigurationError, NonFiniteLoss
 
 _Bad: TypeAlias = tuple[int, int, str]  # epoch, batch, and the words for it
@@ -67,7 +68,7 @@ class NanMonitor(pl.Callback):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             self._found = NonFiniteLoss(
-                f"weights became NaN or infinite by epoch {trainer.current_epoch}, step"
+                f"weights became NaN or infinite by epoch {trainer.current_epoch + 1}, step"
                 f" {trainer.global_step}, with a finite loss: {names[0]}{more}",
                 hint=_HINT,
             )
@@ -78,10 +79,17 @@ class NanMonitor(pl.Callback):
         if self._found is not None:
             raise self._found
         seen, self._seen = self._seen, []
-        found = self._agreed(_first_bad(seen))
+        found = self._agreed(_first_bad(seen, self._indices))
         if found is not None:
             self._found = NonFiniteLoss(found[-1], hint=_HINT)
             raise self._found
+
+    def _indices(self, epoch: int, batch: int) -> Any:
+        """Which samples an exact loader put into a batch of the epoch under way."""
+        loader = self._trainer.train_dataloader if self._trainer is not None else None
+        if not isinstance(loader, DataLoader) or not loader.exact or loader.epoch != epoch:
+            return None
+        return loader.epoch_batches()[batch]
 
     def _agreed(self, found: _Bad | None) -> _Bad | None:
         """The first of all processes' findings: the gradients of one spoil the others' weights."""
@@ -95,7 +103,9 @@ class NanMonitor(pl.Callback):
         return min(each for each in every if each is not None)
 
 
-def _first_bad(seen: Sequence[tuple[int, int, torch.Tensor, Any]]) -> _Bad | None:
+def _first_bad(
+    seen: Sequence[tuple[int, int, torch.Tensor, Any]], indices: Callable[[int, int], Any]
+) -> _Bad | None:
     if not seen:
         return None
     losses = torch.stack([loss.float().mean() for _, _, loss, _ in seen])
@@ -103,8 +113,11 @@ def _first_bad(seen: Sequence[tuple[int, int, torch.Tensor, Any]]) -> _Bad | Non
         return None
     bad = int((~torch.isfinite(losses)).nonzero()[0])
     epoch, batch, _, samples = seen[bad]
+    samples = indices(epoch, batch) if samples is None else samples
     which = "" if samples is None else f", samples {_listed(samples)}"
-    said = f"the loss became {losses[bad].item()} in epoch {epoch}, batch {batch}{which}"
+    # counted from one, as the progress line counts
+    where = f"epoch {epoch + 1}, batch {batch + 1}{which}"
+    said = f"the loss became {losses[bad].item()} in {where}"
     return epoch, batch, said
 
 

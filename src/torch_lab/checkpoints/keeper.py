@@ -115,7 +115,11 @@ class Keeper:
         names = ("last", "best") if point.best else ("last",)
         listed = self._writer.record.checkpoints
         steps = {each.file: each for each in listed if each.name not in LINKS} | {entry.file: entry}
-        links = {each.name: each for each in listed if each.name in LINKS}
+        links = {
+            each.name: replace(entry, name=each.name) if each.file == entry.file else each
+            for each in listed
+            if each.name in LINKS
+        }
         links |= {name: replace(entry, name=name) for name in names}
         kept, dropped = self._sort_out(list(steps.values()), {e.file for e in links.values()})
         for name in names:

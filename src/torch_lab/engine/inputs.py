@@ -66,7 +66,10 @@ class Inputs:
             return None, True
         made, left = make_exact(loaders, self._seed, pad=training)
         for each in left if training else []:
-            text = f"{each.loader} can't go on exactly in mid-epoch: {each.reason}"
+            text = (
+                f"{each.loader} can't go on exactly in mid-epoch: {each.reason}."
+                " A run that is cut and resumed begins the epoch's data anew."
+            )
             if text not in self._said:
                 self._said.add(text)
                 self._say(text)

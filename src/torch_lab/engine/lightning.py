@@ -39,6 +39,9 @@ class Boundary(Protocol):
     def going_on(self) -> None:
         """Lightning has set itself up; the next thing to run is what followed the save."""
 
+    def ended_with_other_weights(self) -> None:
+        """Hooks at training's end have changed the module after its last boundary."""
+
 
 class _Epoch(_TrainingEpochLoop):
     boundary: Boundary
@@ -99,6 +102,19 @@ class _Fit(_FitLoop):
     def on_advance_end(self) -> None:
         super().on_advance_end()
         self.boundary.reached(epoch_end=True)
+
+    def on_run_end(self) -> None:
+        before = _weight_versions(self.trainer)
+        super().on_run_end()  # StochasticWeightAveraging, for one, puts its average in place here
+        changed = _weight_versions(self.trainer) != before
+        if self.trainer.strategy.reduce_boolean_decision(changed, all=False):
+            self.boundary.ended_with_other_weights()
+
+
+def _weight_versions(trainer: pl.Trainer) -> list[tuple[int, int]]:
+    """Differs when a weight was written to, without looking at its values."""
+    tensors = trainer.lightning_module.state_dict(keep_vars=True).values()
+    return [(each.data_ptr(), each._version) for each in tensors if isinstance(each, torch.Tensor)]
 
 
 def _children(loop: _Loop) -> list[_Loop]:
@@ -208,6 +224,8 @@ def _result_state(result: _ResultMetric) -> dict[str, Any]:
         "values": values,
         "updates": result._update_count,
         "has_reset": result.has_reset,
+        # Lightning logs this again at steps that don't log the key themselves.
+        "latest": _on_cpu({"": result._forward_cache})[""] if result.is_tensor else None,
     }
 
 
@@ -240,4 +258,5 @@ def _restored_result(trainer: pl.Trainer, saved: Mapping[str, Any]) -> _ResultMe
         setattr(result, name, value)
     result._update_count = saved["updates"]
     result.has_reset = saved["has_reset"]
+    result._forward_cache = saved["latest"]
     return result.to(trainer.lightning_module.device)

@@ -160,6 +160,11 @@ class SavePoints(pl.Callback):
                 self._saver.wait()
             raise Stopped(signum)
 
+    def ended_with_other_weights(self) -> None:
+        """Save the last boundary once more, with the weights that training leaves."""
+        assert self._trainer is not None
+        self.save(self._trainer)
+
     def _wishes(self, trainer: pl.Trainer, batch: int, epoch_end: bool) -> tuple[int, bool]:
         """A signal's number and whether time is up, the same on all ranks."""
         signum, time_is_up = self._stop.signum or 0, self._policy.time_is_up()

@@ -124,6 +124,8 @@ _TALKATIVE = ("pytorch_lightning", "lightning.fabric", "lightning_fabric")
 _POINTLESS = (
     r".*LeafSpec",  # Lightning's own use of torch that is out of date
     r"Checkpoint directory .* exists and is not empty",  # a run's own, when it is resumed
+    r"You requested to overfit",  # as --dev-run does
+    r"The number of training batches .* is smaller than the logging interval",
     r"You defined a `validation_step` but have no `val_dataloader`",  # every TrainLabModule does
 )
 

@@ -6,6 +6,8 @@ import json
 import os
 import random
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,6 +34,7 @@ from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import Plan, recorded_plan, run_prefix, say, spoken_command
 from torch_lab.tasks.session import Session
 from torch_lab.tasks.train import JOIN
+from torch_lab.utils.threads import leave_signals_to_main
 
 # -- a new run -------------------------------------------------------------------------------
 
@@ -157,6 +160,7 @@ def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest)
 
 def join(options: TrainOptions, assignment: dict[str, Any], rank: int) -> None:
     """A process of another rank: the same training, without books."""
+    _end_with(os.getppid())
     directory = RunDirectory(Path(assignment["directory"]))
     plan = recorded_plan(directory, read(directory), options)
     checkpoint, weights_only, strict, resuming = assignment["start"]
@@ -164,6 +168,18 @@ def join(options: TrainOptions, assignment: dict[str, Any], rank: int) -> None:
     stop = StopRequest(plan.settings.grace_period, directory.console(rank))
     with Console(directory.console(rank)), stop.listening():
         _execute(plan, directory, start, assignment["seed"], stop, None)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, however that was killed."""
+
+    def watch() -> None:
+        leave_signals_to_main()
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _execute(
