@@ -1,0 +1,167 @@
+"""What README.md and the guide show is done here, in a copy of the project, and comes true."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import kill, wait_for
+from pages import Block, Command, blocks, commands
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+GUIDE = ROOT / "docs" / "example.md"
+PAGES = (README, GUIDE)
+BIN = Path(sys.executable).parent
+# Tried elsewhere: what `make demo` runs is compared below, `make test` runs this.
+NOT_HERE = ("make demo", "source .venv/bin/activate", "pip install .")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The example project as a clone has it, with nothing made yet."""
+    if not (BIN / "train").exists():
+        pytest.skip("torch-lab is not installed here: make test")
+    root = tmp_path / "torch lab"
+    root.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", root)
+    shutil.copytree(ROOT / "data" / "raw", root / "data" / "raw")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "example_project", root / "example_project", ignore=ignored)
+    return root
+
+
+def environment() -> dict[str, str]:
+    """A user's shell after `source .venv/bin/activate`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORCH_LAB_", "PYTEST_"))}
+    kept.pop("PYTHONPATH", None)
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    # One thread: several that wait for each other take minutes where other tests run beside them.
+    return kept | {"PATH": path, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+
+
+def run(command: Command, root: Path) -> None:
+    """Type a command; it succeeds and says what is shown."""
+    done = subprocess.run(
+        ["bash", "-c", command.text],
+        cwd=root,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, f"$ {command.text}\n{done.stdout}"
+    assert not command.missing(done.stdout), f"$ {command.text}\n{done.stdout}"
+
+
+def follow(block: Block, root: Path) -> None:
+    """Do what a block says: save the file, type the commands."""
+    if block.language == "python" and block.file is not None:
+        (root / block.file).parent.mkdir(parents=True, exist_ok=True)
+        (root / block.file).write_text(block.text)
+    elif block.language == "console":
+        for command in block.commands:
+            if command.text not in NOT_HERE:
+                run(command, root)
+
+
+def cut(script: str, root: Path) -> None:
+    """Begin to train, and kill it in the midst."""
+    process = subprocess.Popen(
+        [BIN / "train", script],
+        cwd=root,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    artifacts = root / "data" / "artifacts"
+    wait_for(lambda: list(artifacts.glob("*small_lr_v0/checkpoints/step-*.ckpt")), timeout=240)
+    kill(process)
+
+
+def write_mnist(folder: Path) -> None:
+    """Files in the form of MNIST's, with few images."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for prefix, count in (("train", 300), ("t10k", 50)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        for array, name in ((images, "images-idx3"), (labels, "labels-idx1")):
+            header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            path = folder / f"{prefix}-{name}-ubyte.gz"
+            path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_readme_comes_true(copy: Path) -> None:
+    for block in blocks(README):
+        if "--resume auto" in block.text:
+            cut("example_project/experiments/00_digits/small_lr.py", copy)
+        follow(block, copy)
+    runs = sorted(path.name for path in (copy / "data" / "artifacts").iterdir())
+    assert [name for name in runs if not name.startswith(".")] == [
+        "00_digits-hparams_v0",
+        "00_digits-hparams_v1",
+        "00_digits-small_lr_v0",
+        "00_sine-wide_v0",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_guide_comes_true(copy: Path) -> None:
+    write_mnist(copy / "data" / "processed" / "mnist")
+    for block in blocks(GUIDE):
+        follow(block, copy)
+    assert (copy / "data" / "predictions" / "00_digits.csv").exists()
+
+
+def make(*words: str) -> str:
+    """What `make` prints, not as a part of the `make test` that may run this."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(["make", *words], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_make_demo_runs_what_the_readme_shows() -> None:
+    lines = [
+        line.removeprefix(".venv/bin/") for line in make("-n", "demo", "VENV=.venv").splitlines()
+    ]
+    ours = re.compile(r"(train|infer|lab|python -m example_project)\b")
+    ran = [line for line in lines if ours.match(line)]
+    assert len(ran) == 4
+    shown = iter(commands(README))
+    assert all(command in shown for command in ran), "not shown, or in another order"
+
+
+def test_make_lists_the_targets_that_the_readme_names() -> None:
+    listed = re.findall(r"^  ([a-z-]+) ", make(), re.MULTILINE)
+    named = re.findall(r"(?:`|\$ )make ([a-z-]+)", README.read_text())
+    assert {"demo", "test"} <= set(named) <= set(listed)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_on_a_page_is_code(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in ("console", "python", "text"), "what kind of block is it?"
+        if block.language == "python":
+            compile(block.text, block.file or page.name, "exec")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
