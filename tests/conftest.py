@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers import Project
-
-SCRIPTS = Path(__file__).parent / "scripts"
+from zygote import Zygote
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +32,11 @@ def project(tmp_path: Path) -> Project:
     made.write("pyproject.toml", '[project]\nname = "lab-project"\nversion = "0"\n')
     made.write("lab_project/__init__.py", "")
     return made
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """Real commands without paying for imports each time."""
+    made = Zygote()
+    yield made
+    made.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from zygote import Zygote
 
 SOURCE = Path(__file__).parent.parent / "projects" / "checkpoints"
 SCRIPT = "kept/experiments/00_net/hparams.py"
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
 
 
 class Lab:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from zygote import Zygote
 
 EXACT = Path(__file__).parent.parent / "projects" / "exact"
 SCRIPT = "exact_project/experiments/00_exact/hparams.py"
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
 
 
 def cut(whole: StoredRun, batch: int, into: Path) -> StoredRun:

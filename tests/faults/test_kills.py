@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from zygote import Zygote
 EXACT = Path(__file__).parent.parent / "projects" / "exact"
 SCRIPT = "exact_project/experiments/00_exact/hparams.py"
 KILLS = int(os.environ.get("TORCH_LAB_TEST_KILLS", "30"))
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
 
 
 class Trial:

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_lab.errors import LockLost, Stopped
-from torch_lab.experiment import Experiment
+from torch_lab.errors import ConfigurationError, LockLost, Stopped
+from torch_lab.experiment import Experiment, require_function
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
+from torch_lab.utils.metric_names import is_variant
 from torch_lab.utils.text import format_duration
 
 if TYPE_CHECKING:
@@ -41,10 +42,18 @@ def completed(session: Session, experiment: Experiment) -> str:
     best = session.best()  # also waits for the last save
     length = f"{session.record.progress.batch} batches, {_duration(session)}"
     lines = [f"completed after {length}", *_metrics(session.record), *_checkpoints(session)]
-    if best is not None:
-        script = shown(experiment.script)
-        lines.append(f"  next      infer {script} --checkpoint {session.record.name}")
+    if best is not None and _infers(experiment):
+        words = ["infer", shown(experiment.script), "--checkpoint", session.record.name]
+        lines.append(f"  next      {shlex.join(words)}")
     return "\n".join(lines)
+
+
+def _infers(experiment: Experiment) -> bool:
+    try:
+        require_function(experiment, "infer_config")
+    except ConfigurationError:
+        return False
+    return True
 
 
 def interrupted(error: BaseException, session: Session) -> str:
@@ -60,7 +69,7 @@ def interrupted(error: BaseException, session: Session) -> str:
 def _way_on(session: Session, stopped: bool) -> str:
     """What to type after the run ended early; a failure would only happen again as things are."""
     record = session.record
-    resume = f"train --resume {record.name}"
+    resume = shlex.join(["train", "--resume", record.name])
     if stopped:
         return resume
     if session.checkpoint("last") is None and not record.resumes:
@@ -69,11 +78,16 @@ def _way_on(session: Session, stopped: bool) -> str:
 
 
 def _duration(session: Session) -> str:
-    return format_duration(time.time() - (session.record.started or session.record.created))
+    """How long this start of the run has trained; between two starts it did not."""
+    record = session.record
+    began = record.resumes[-1].time if record.resumes else record.started or record.created
+    return format_duration(time.time() - began)
 
 
 def _metrics(record: Record) -> list[str]:
-    shown_names = [name for name in record.metrics if not name.endswith(("_step", "_epoch"))]
+    """An epoch's values; those of single steps say little at the end."""
+    names = [name for name in record.metrics if not is_variant(name, record.metrics)]
+    shown_names = [name for name in names if not name.endswith("_step")]
     width = max((len(name) for name in shown_names), default=0)
     return [
         f"  {name:<{width}}  {record.metrics[name].last:.4g}"

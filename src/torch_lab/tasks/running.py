@@ -148,6 +148,7 @@ def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest)
         stop.release()
         _execute(plan, books.directory, start, seed, stop, books)
         stop.hold()
+        books.finish("completed")  # said only when it is recorded
         print(report.completed(books, plan.experiment))
     except BaseException as error:
         stop.hold()

@@ -159,7 +159,7 @@ def _held(directory: RunDirectory, settings: Settings) -> Iterator[Lock]:
 
 @contextmanager
 def _kept(session: Session) -> Iterator[None]:
-    """What is printed goes to the run's console too; however it ends, the true status is kept."""
+    """What is printed goes to the run's console too; how it ends early goes to its record."""
     with Console(session.directory.console()):
         try:
             yield
@@ -167,7 +167,6 @@ def _kept(session: Session) -> Iterator[None]:
             error.run_directory = session.directory  # type: ignore[attr-defined]
             _close_after(error, session)
             raise
-        session.finish("completed")
 
 
 def _close_after(error: BaseException, session: Session) -> None:
