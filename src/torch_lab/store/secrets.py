@@ -39,7 +39,8 @@ _SECRET_ALONE = _words("token auth bearer cookie cookies pass sas pat")
 # A name ending so tells about a secret and doesn't hold it: secret_size, password_file.
 _MEASURES = _words(
     """
-    size sizes dim dims len length count num number file path dir folder name type types index idx
+    size sizes dim dims len length count num number file files path paths dir dirs folder folders
+    name names type types index idx
     ids level loss weight weights rate prob ratio limit min max head heads embedding embeddings
     mask accuracy per dropout scheme method mode enabled required policy env
     """
@@ -61,7 +62,7 @@ _KNOWN_FORMS = re.compile(
         gh[pousr]_[A-Za-z0-9]{20,} | github_pat_\w{20,} | glpat-[\w-]{16,} | hf_[A-Za-z0-9]{20,}
       | sk-(?=[\w-]*\d)[\w-]{20,} | xox[abprs]-[A-Za-z0-9-]{10,} | (?:AKIA|ASIA)[0-9A-Z]{16}
       | AIza[\w-]{35} | npm_[A-Za-z0-9]{30,} | pypi-[\w-]{40,}
-      | hooks\.slack\.com/services/\S+
+      | hooks\.slack\.com/services/[\w/-]+
       | eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{5,}
     )
     | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----.*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z)
@@ -80,6 +81,17 @@ _ASSIGNMENT = re.compile(
     """,
     re.VERBOSE,
 )
+_QUERY = re.compile(r"(?P<given>[?&](?P<name>[\w.-]{1,100})=)(?P<value>[^\s&'\"#<>{}()\[\]$%\\]+)")
+# What stands for a value and is none: ${HF_TOKEN}, {token}, %(token)s, <your token>.
+_REFERENCE = re.compile(
+    r"""
+    \$\{[\w.:]+\} | \$\([^()]*\) | `[^`]*` | \$[A-Z_][A-Z0-9_]* | \{\{[^{}]*\}\} | \{\w*\}
+      | %\(\w+\)s | %s | %[A-Z_]+% | <[\w\ .-]+> | \b(?:bearer|basic|token)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_KEY_HEADER = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\\[rn]|[A-Za-z0-9+/=\s])*")
+_LINE_BREAK = re.compile(r"\\?(?:\r\n|\r|\n)")
 _TYPE_NAMES = _words("str int float bool bytes None True False object Any dict list")
 _MIXED = re.compile(r"\d[A-Za-z]+\d|[A-Za-z]\d+[A-Za-z]|[A-Za-z]\d{3,}$")
 _CONTAINERS = (Mapping, list, tuple, set, frozenset)
@@ -96,6 +108,29 @@ def mask_text(text: str) -> str:
     text = _BEARER.sub(lambda match: f"{match['kind']} {MASK}", text)
     text = _ASSIGNMENT.sub(_mask_assignment, text)
     return _KNOWN_FORMS.sub(MASK, text)
+
+
+def mask_forms(text: str) -> str:
+    """Code or prose with what looks like a secret masked, whatever its name; lines stay lines."""
+    text = _URL_USER.sub(_mask_literal_user, text)
+    text = _QUERY.sub(_mask_query, text)
+    text = _BEARER.sub(_mask_bearer, text)
+    return _KNOWN_FORMS.sub(_mask_form, text)
+
+
+def hidden(text: str) -> str:
+    """The mask for a text, as many lines long as it."""
+    return MASK + "".join(_LINE_BREAK.findall(text))
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text only says where a value comes from: `${HF_TOKEN}`, `{token}`, nothing."""
+    return not re.search(r"\w", _REFERENCE.sub("", text))
+
+
+def is_password(name: str) -> bool:
+    """Whether a name promises a secret so clearly that all below it is one."""
+    return _kind(name) == "password"
 
 
 def mask_command(words: Sequence[str]) -> list[str]:
@@ -187,6 +222,34 @@ def _mask_user(match: re.Match[str]) -> str:
     lone = ":" not in match["user"]
     innocent = lone and not match["scheme"].lower().startswith("http")
     return match[0] if innocent else f"{match['scheme']}{MASK}@"
+
+
+def _mask_literal_user(match: re.Match[str]) -> str:
+    user, _, password = match["user"].partition(":")
+    balanced = match["user"].count("{") == match["user"].count("}")
+    template = user.startswith("[") or not balanced or is_reference(password or user)
+    return match[0] if template else _mask_user(match)
+
+
+def _mask_query(match: re.Match[str]) -> str:
+    secret = is_secret(match["name"], match["value"]) and not is_reference(match["value"])
+    return match["given"] + MASK if secret else match[0]
+
+
+def _mask_bearer(match: re.Match[str]) -> str:
+    # "basic functionality" is prose.
+    value = match[0][len(match["kind"]) :].strip()
+    return f"{match['kind']} {hidden(match[0])}" if _looks_random(value) else match[0]
+
+
+def _mask_form(match: re.Match[str]) -> str:
+    header = _KEY_HEADER.match(match[0])
+    if header is None:
+        return hidden(match[0])
+    if not re.search(r"[A-Za-z0-9+/=]{16,}", match[0]):
+        return match[0]  # the header alone: code that looks for keys
+    cut = len(match[0]) if "-----END" in match[0] else header.end()
+    return hidden(match[0][:cut]) + match[0][cut:]
 
 
 def _mask_assignment(match: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from torch_lab.store.failures import storing
 from torch_lab.store.git import listed_files
+from torch_lab.store.source_masks import masked_source
 from torch_lab.utils.files import open_atomic
 from torch_lab.utils.text import format_size
 
@@ -62,6 +63,7 @@ class _Bundle:
     links: dict[str, str] = field(default_factory=dict)
     executable: set[str] = field(default_factory=set)
     left_out: dict[str, str] = field(default_factory=dict)
+    masked: dict[str, list[int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     size: int = 0
 
@@ -69,7 +71,8 @@ class _Bundle:
 def bundle(experiment_directory: Path, root: Path, target: Path) -> None:
     """Write the experiment's directory and its package, as they are, to a .tar.gz.
 
-    Equal code gives equal bytes. The archive's manifest names what was left out, and why.
+    Equal code gives equal bytes. Secrets that stand in the code are masked. The archive's manifest
+    names what was left out, and why, and the lines that were masked.
     """
     experiment, root = experiment_directory.resolve(), root.resolve()
     content = _Bundle(root if experiment.is_relative_to(root) else experiment.parent)
@@ -197,7 +200,9 @@ def _take(path: Path, name: str, content: _Bundle) -> str | None:
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(LARGEST_FILE + 1)
         executable = os.fstat(descriptor).st_mode & 0o100
-    content.files[name] = data
+    content.files[name], lines = masked_source(name, data)
+    if lines:
+        content.masked[name] = lines
     content.size += len(data)
     if executable:
         content.executable.add(name)
@@ -208,6 +213,9 @@ def _write(archive: tarfile.TarFile, content: _Bundle) -> None:
     manifest = {
         "format": FORMAT,
         "left_out": [{"path": name, "why": why} for name, why in sorted(content.left_out.items())],
+        "masked": [
+            {"path": name, "lines": lines} for name, lines in sorted(content.masked.items())
+        ],
         "notes": content.notes,
     }
     _write_file(archive, MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n", 0o644)
