@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def _child(request: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(request["cwd"])
     os.environ.update(request["env"])
+    tempfile.tempdir = None  # as the environment says now
     sys.argv = ["torch-lab", *request["argv"]]
     try:
         main()
@@ -93,8 +95,8 @@ def _child(request: dict[str, Any]) -> None:
 
 
 def _serve() -> None:
-    import torch_lab.tasks.infer
-    import torch_lab.tasks.train  # noqa: F401
+    import torch_lab.tasks.predicting
+    import torch_lab.tasks.running  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

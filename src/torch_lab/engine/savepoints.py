@@ -42,12 +42,14 @@ class Saver(Protocol):
 class Draft:
     """Rides along with Trainer.save_checkpoint: the file is written but not yet named."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wanted: bool) -> None:
+        self.wanted = wanted
         self.path: Any = None
 
     def write(self, checkpoint: dict[str, Any], path: Any) -> None:
         """Called by the checkpoint plugin on the rank that writes."""
-        self.path = write_draft(checkpoint, path)
+        if self.wanted:
+            self.path = write_draft(checkpoint, path)
 
 
 class SavePoints(pl.Callback):
@@ -193,7 +195,7 @@ class SavePoints(pl.Callback):
             metrics=_numbers(trainer.callback_metrics),
             best=self._policy.take(self.batches),
         )
-        draft = Draft()
+        draft = Draft(wanted=self._saver is not None)
         try:
             if self._saver is not None:
                 self._saver.wait()  # two saves never overlap

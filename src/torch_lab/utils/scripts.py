@@ -191,9 +191,15 @@ def _listing(folder: Path) -> str:
     return "its scripts: " + ", ".join(display(folder / name) for name in names[:8]) + more
 
 
+def _nearest_folder(folder: Path) -> str:
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    match = nearest(folder.name, [path.name for path in beside if path.is_dir()])
+    return f"; did you mean {display(folder.parent / match)}?" if match else ""
+
+
 def _nearest_script(script: Path) -> str | None:
     if not script.parent.is_dir():
-        return f"there is no folder {display(script.parent)}"
+        return f"there is no folder {display(script.parent)}{_nearest_folder(script.parent)}"
     stems = {Path(name).stem: name for name in _scripts(script.parent)}
     match = nearest(script.stem, stems)
     if match is None:
