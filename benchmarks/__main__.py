@@ -1,0 +1,58 @@
+"""python -m benchmarks [NAME…] [--markdown]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from benchmarks import report
+from benchmarks.report import Line
+from benchmarks.subjects import THREADS
+
+# A name, the function that measures it, and what it says.
+BENCHMARKS = {
+    "startup": ("startup:run", "`train --help`, `infer --help`, `lab runs`"),
+    "whole": ("whole:run", "the whole of `train`"),
+    "step": ("steps:run", "one step of a tiny network"),
+    "growth": ("steps:growth", "a step late in a long epoch"),
+    "journal": ("rows:run", "a row of the journal"),
+    "exactness": ("exactness:run", "a batch of the exact DataLoader"),
+    "saving": ("saving:run", "a checkpoint of 200 MB"),
+}
+
+
+def main() -> int:
+    names = "\n".join(f"  {name:<10} {what}" for name, (_, what) in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        epilog=f"names:\n{names}\n\nAll of them take about ten minutes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    parser.add_argument("--markdown", action="store_true", help="the table for RESULTS.md")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
+    lines = _measured(chosen.names or list(BENCHMARKS))
+    print(f"{report.about()}\n")
+    print(report.markdown(lines) if chosen.markdown else report.table(lines))
+    return 0
+
+
+def _measured(names: list[str]) -> list[Line]:
+    os.environ.update(THREADS)  # before torch is imported
+    lines = []
+    for name in names:
+        print(f"{name} …", file=sys.stderr)
+        module, function = BENCHMARKS[name][0].split(":")
+        measure: Callable[[], list[Line]] = getattr(import_module(f"benchmarks.{module}"), function)
+        lines += measure()
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
