@@ -389,3 +389,17 @@ class TestDamage:
         assert run.record["status"] == "completed"
         assert (run.path / "checkpoints" / "step-6.ckpt.damaged").exists()
         check_sound(run)
+
+
+def test_a_run_cut_before_its_first_checkpoint_starts_from_its_parent_again(lab: Lab) -> None:
+    parent = lab.train()
+    start = {"checkpoint.checkpoint_task_id": "00_net/hparams", "checkpoint.weights_only": True}
+    run = lab.train(**start)
+    weights = run.weights()
+    record = run.record | {"status": "aborted", "checkpoints": []}
+    (run.path / "run.json").write_text(json.dumps(record))
+    shutil.rmtree(run.path / "checkpoints")
+    lab.train(seed=5)  # newer than the parent: not what the run had started from
+    lab.command("train", "--resume", run.path.name)
+    assert f"from data/artifacts/{parent.path.name}/checkpoints/" in lab.log
+    assert run.weights() == weights

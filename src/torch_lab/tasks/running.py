@@ -43,19 +43,7 @@ def begin(plan: Plan) -> None:
     """A new run, to its end."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
-    section, trainer = plan.hparams.checkpoint, plan.hparams.trainer
-    found = _find(plan, section.checkpoint_task_id)
-    start = Start()
-    if found is not None:
-        start = Start(found.path, section.weights_only, section.strict)
-    if (path := trainer.fit.get("ckpt_path")) is not None:
-        if found is not None:
-            raise HparamsError(
-                plan.experiment.script,
-                ["checkpoint.checkpoint_task_id and trainer.fit.ckpt_path: expected only one"],
-            )
-        found = _find(plan, path)
-        start = Start(found.path if found else None)
+    found = _found(plan)
     seed = plan.hparams.seed
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     prefix = run_prefix(plan.experiment, plan.options.dev_run)
@@ -65,9 +53,27 @@ def begin(plan: Plan) -> None:
         session.new(plan.experiment, plan.settings, record, prefix) as books,
     ):
         print(report.headline(books.record, books.directory))
-        if found is not None:
-            print(f"from {report.shown(found.path)}" + (" (weights)" if start.weights_only else ""))
-        _run(plan, books, start, seed, stop)
+        _run(plan, books, _start(plan, found), seed, stop)
+
+
+def _found(plan: Plan) -> Found | None:
+    """The checkpoint that the hyperparameters say to start from."""
+    section, path = plan.hparams.checkpoint, plan.hparams.trainer.fit.get("ckpt_path")
+    if section.checkpoint_task_id is not None and path is not None:
+        raise HparamsError(
+            plan.experiment.script,
+            ["checkpoint.checkpoint_task_id and trainer.fit.ckpt_path: expected only one"],
+        )
+    return _find(plan, section.checkpoint_task_id if path is None else path)
+
+
+def _start(plan: Plan, found: Found | None) -> Start:
+    """What training starts from, said in a line where it is a checkpoint."""
+    if found is None:
+        return Start()
+    section = plan.hparams.checkpoint
+    print(f"from {report.shown(found.path)}" + (" (weights)" if section.weights_only else ""))
+    return Start(found.path, section.weights_only, section.strict)
 
 
 def _find(plan: Plan, text: str | os.PathLike[str] | None) -> Found | None:
@@ -118,10 +124,21 @@ def resume(plan: Plan, stored: StoredRun) -> None:
         session.resumed(plan.experiment, plan.settings, stored.directory) as books,
     ):
         last = books.checkpoint("last")
-        start = Start(books.directory.path / last.file if last else None, resuming=last is not None)
         print(report.headline(books.record, books.directory, resumed=last))
+        if last is not None:
+            start = Start(books.directory.path / last.file, resuming=True)
+        else:
+            start = _start(plan, _found_again(plan, books.record))
         assert books.record.seed is not None
         _run(plan, books, start, books.record.seed, stop)
+
+
+def _found_again(plan: Plan, record: Record) -> Found | None:
+    """The checkpoint that a run cut before its first own one had started from."""
+    if record.parent is None:
+        return _found(plan)
+    name, artifacts = record.parent.checkpoint, plan.settings.artifacts
+    return checkpoints.resolve(record.parent.id, name, artifacts, cwd=Path.cwd(), say=say)
 
 
 # -- all of them -----------------------------------------------------------------------------
