@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import StochasticWeightAveraging
 
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
 from torch_lab.checkpoints import files, weights
@@ -95,6 +96,11 @@ def _trainer(
     configuration: Configuration, hparams: Hparams, init: dict[str, Any], setting: Setting
 ) -> pl.Trainer:
     callbacks = list(configuration.callbacks)
+    if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+        setting.say(
+            "StochasticWeightAveraging sets itself up at an epoch's start: a run that is cut in"
+            " mid-epoch goes on, but not exactly"
+        )
     policy, watch = _own(callbacks, hparams, setting)
     books = setting.books
     savepoints = SavePoints(policy, watch, setting.stop, books.saver(policy) if books else None)
