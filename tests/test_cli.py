@@ -502,3 +502,16 @@ def test_closed_standard_streams_are_no_crash(tmp_path):
 def test_report_returns_the_status(error, status, capsys):
     assert report(error) == status
     assert capsys.readouterr().out == ""
+
+
+def test_files_that_fail_under_a_run_are_no_mistake_of_the_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torch_lab.cli.exit import report
+    from torch_lab.errors import StoreError
+
+    error = StoreError("can't write metrics/0000.jsonl: No space left on device")
+    assert report(error) == 2
+    error.run_directory = tmp_path  # type: ignore[attr-defined]
+    assert report(error) == 1
+    assert f"run directory: {tmp_path}" in capsys.readouterr().err

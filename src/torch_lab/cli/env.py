@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from torch_lab.cli.options import HELP, Option, Reader, option_lines
+from torch_lab.cli.options import HELP, Option, Reader, answered, option_lines
 from torch_lab.errors import UsageError
 
 OPTIONS = (Option("--json", help="everything, for other programs"), HELP)
@@ -25,8 +25,7 @@ def command(argv: Sequence[str]) -> int | None:
     """Show the machine."""
     reader = Reader(argv, OPTIONS)
     parsed = reader.read(reader.refuse)
-    if parsed.has("--help"):
-        print(HELP_TEXT, end="")
+    if answered(parsed, HELP_TEXT):
         return 0
     if parsed.words:
         raise UsageError(f"lab env takes no words, got {' '.join(parsed.words)}")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO, cast
 
-from torch_lab.errors import RunError, Stopped, TorchLabError
+from torch_lab.errors import RunError, Stopped, StoreError, TorchLabError
 from torch_lab.utils.streams import PipeProof, colorful, point_at_nothing
 
 FAILURE = 1
@@ -46,7 +46,9 @@ def report(error: BaseException) -> int:
         return 128 + signal.SIGINT
     if isinstance(error, TorchLabError):
         _say("\n".join([f"{_headline()} {error}", *getattr(error, "__notes__", ())]) + "\n")
-        if not isinstance(error, RunError):
+        # A run's files can fail under it: a full disk is no mistake in what was asked.
+        under_way = isinstance(error, StoreError) and hasattr(error, "run_directory")
+        if not (under_way or isinstance(error, RunError)):
             return MISTAKE
     else:
         from torch_lab.utils.tracebacks import format_exception

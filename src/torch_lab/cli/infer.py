@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_lab.cli.options import Option, Parsed, Reader, option_lines
+from torch_lab.cli.options import Option, Parsed, Reader, answered, option_lines
 from torch_lab.cli.values import assignments, gpu_list
 from torch_lab.errors import UsageError
 from torch_lab.tasks.options import InferOptions
@@ -43,13 +43,7 @@ All other words go to infer_config as they are and in their order. Without --che
 def command(argv: Sequence[str]) -> int | None:
     """Predict."""
     parsed = read(argv)
-    if parsed.has("--help"):
-        print(HELP_TEXT, end="")
-        return 0
-    if parsed.has("--version"):
-        from torch_lab.cli.main import version
-
-        print(version())
+    if answered(parsed, HELP_TEXT):
         return 0
     options = infer_options(parsed)
     from torch_lab.tasks.infer import infer

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from torch_lab.cli.exit import MISTAKE, leave
+from torch_lab.cli.options import version
 from torch_lab.errors import UsageError
 
 Command = Callable[[Sequence[str]], "int | None"]
@@ -79,10 +80,3 @@ def _help(program: str, verbs: Mapping[str, str]) -> str:
     width = max(map(len, verbs)) + 2
     lines = "\n".join(f"  {program} {verb:<{width}}{what}" for verb, what in verbs.items())
     return f"{program} VERB …\n\n{lines}\n\n`{program} VERB --help` shows how each is used.\n"
-
-
-def version() -> str:
-    """The line that `--version` prints."""
-    from torch_lab import __version__
-
-    return f"torch-lab {__version__}"

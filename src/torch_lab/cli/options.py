@@ -137,3 +137,21 @@ def option_lines(options: Sequence[Option]) -> str:
     gap = "\n" + " " * (width + 2)
     lines = [f"  {option.usage:<{width}}{option.help.replace(chr(10), gap)}" for option in options]
     return "\n".join(lines)
+
+
+def answered(parsed: Parsed, help_text: str) -> bool:
+    """Print what --help or --version asks for; whether one of them was given."""
+    if parsed.has("--help"):
+        print(help_text, end="")
+    elif parsed.has("--version"):
+        print(version())
+    else:
+        return False
+    return True
+
+
+def version() -> str:
+    """The line that `--version` prints."""
+    from torch_lab import __version__
+
+    return f"torch-lab {__version__}"

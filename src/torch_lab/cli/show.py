@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_lab.cli.options import HELP, Option, Parsed, Reader, option_lines
+from torch_lab.cli.options import HELP, Option, Parsed, Reader, answered, option_lines
 from torch_lab.errors import UsageError
 
 OPTIONS = (Option("--json", help="everything, for other programs"), HELP)
@@ -29,8 +29,7 @@ def command(argv: Sequence[str]) -> int | None:
     """Show a run."""
     reader = Reader(argv, OPTIONS)
     parsed = reader.read(reader.refuse)
-    if parsed.has("--help"):
-        print(HELP_TEXT, end="")
+    if answered(parsed, HELP_TEXT):
         return 0
     sys.stdout.write(_description(parsed))
     sys.stdout.flush()

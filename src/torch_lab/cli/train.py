@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_lab.cli.options import HELP, VERSION, Option, Parsed, Reader, option_lines
+from torch_lab.cli.options import HELP, VERSION, Option, Parsed, Reader, answered, option_lines
 from torch_lab.cli.values import assignments, batch_limit, gpu_list
 from torch_lab.errors import UsageError
 from torch_lab.tasks.options import TrainOptions
@@ -62,13 +62,7 @@ def command(argv: Sequence[str]) -> int | None:
     """Train."""
     reader = Reader(argv, OPTIONS)
     parsed = reader.read(reader.refuse)
-    if parsed.has("--help"):
-        print(HELP_TEXT, end="")
-        return 0
-    if parsed.has("--version"):
-        from torch_lab.cli.main import version
-
-        print(version())
+    if answered(parsed, HELP_TEXT):
         return 0
     options = train_options(parsed)
     from torch_lab.tasks.train import train
