@@ -4,7 +4,7 @@ Lightning's fit loop has no hook at which a batch is finished for good: its last
 comes before the module's own, and before the batch counts as completed. A checkpoint made there
 resumes wrong. The loops below call `Boundary.reached` when nothing of a batch is left to do, and
 start again from such a point without Lightning's guesses about how far a hook had come.
-tests/engine/test_lightning.py fails when one of these touches stops fitting.
+tests/engine/test_boundaries.py fails when one of these touches stops fitting.
 """
 
 from __future__ import annotations

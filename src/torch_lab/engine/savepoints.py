@@ -53,7 +53,7 @@ class Draft:
 
 
 class SavePoints(pl.Callback):
-    """Saves, stops and goes on at boundaries; `begun` numbers the batch that rows belong to."""
+    """Saves, stops and goes on at boundaries; `in_batch` numbers the batch that rows belong to."""
 
     def __init__(
         self,
@@ -83,8 +83,8 @@ class SavePoints(pl.Callback):
     # -- Lightning's hooks ------------------------------------------------------------------
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Before anything updates them."""
-        self._pristine = state.pristine(pl_module)
+        """See the metrics before anything updates them: the baseline validation has them first."""
+        self._pristine = self._pristine or state.pristine(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here signals wait for a boundary; Lightning has put its own handlers on top."""
