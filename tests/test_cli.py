@@ -13,7 +13,7 @@ from torch_lab import __version__
 from torch_lab.cli import infer, main, train
 from torch_lab.cli.exit import report
 from torch_lab.cli.options import Reader
-from torch_lab.errors import RunError, Stopped, UsageError
+from torch_lab.errors import RunError, Stopped, StoreError, UsageError
 from torch_lab.tasks.options import InferOptions, TrainOptions
 
 HEAVY = {"torch", "pytorch_lightning", "lightning", "clearml", "rich", "click", "numpy"}
@@ -507,9 +507,6 @@ def test_report_returns_the_status(error, status, capsys):
 def test_files_that_fail_under_a_run_are_no_mistake_of_the_user(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from torch_lab.cli.exit import report
-    from torch_lab.errors import StoreError
-
     error = StoreError("can't write metrics/0000.jsonl: No space left on device")
     assert report(error) == 2
     error.run_directory = tmp_path  # type: ignore[attr-defined]
