@@ -66,9 +66,10 @@ def build(
     kwargs["enable_checkpointing"] = _any(every, Checkpoint)
     kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
     kwargs["plugins"] = _plugins(kwargs.get("plugins"), trust)
+    kwargs["logger"] = _loggers(logger, kwargs.get("logger"))
     with _refusals():
         trainer = pl.Trainer(
-            **kwargs | {"logger": _loggers(logger, kwargs.pop("logger", None))},
+            **kwargs,
             callbacks=every,
             enable_progress_bar=_any(every, ProgressBar),
         )
@@ -108,9 +109,10 @@ def listed(value: Any) -> list[Any]:
 
 
 def _loggers(own: Logger | None, users: Any) -> Any:
-    """Ours first, beside the user's own; True and False speak of Lightning's default one."""
-    others = [each for each in listed(users) if each is not True]
-    return [own, *others] if own is not None else others or False
+    """Ours first, beside the user's own; none at all where nothing is to be recorded."""
+    if own is None:
+        return False
+    return [own, *(each for each in listed(users) if each is not True)]
 
 
 def _plugins(users: Any, trust: bool) -> list[Any]:
