@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.distributed
 import torch.multiprocessing
 from torch import Tensor
-from torchmetrics import MetricCollection
+from torch.utils.data import DataLoader
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 from torchmetrics.regression import MeanSquaredError
 
+from torch_lab.errors import ConfigurationError
 from torch_lab.metrics import MetricWrapper, PooledMean
 
 
@@ -71,6 +74,46 @@ class TestPooledMean:
         metric.update([1, 2], [1, 2])
         assert metric.compute() == 1.0
 
+    def test_batches_of_other_kinds(self) -> None:
+        metric = PooledMean(lambda y_pred, y: float(len(y_pred)))
+        metric.update(["a", "b"], ["c", "d"])
+        metric.update({"a": torch.zeros(1)}, {"a": torch.zeros(6), "b": torch.zeros(6)})
+        assert metric.compute() == (2 * 2 + 1 * 6) / 8
+
+    def test_no_samples_are_no_value(self) -> None:
+        metric = PooledMean(error)
+        metric.update(torch.zeros(0), torch.zeros(0))
+        metric.update(torch.zeros(2), torch.ones(2))
+        assert metric.compute() == 1.0
+
+    def test_graphs_are_not_kept(self) -> None:
+        metric = PooledMean(error)
+        metric.update(torch.zeros(2, requires_grad=True), torch.ones(2))
+        assert not metric.value_sum.requires_grad
+
+    @pytest.mark.parametrize("value", [torch.ones(2), torch.ones(2, 3), None, "good", {"a": 1.0}])
+    def test_what_is_no_number_is_refused(self, value: Any) -> None:
+        def several(y_pred: Tensor, y: Tensor) -> Any:
+            return value
+
+        with pytest.raises(ConfigurationError, match=r"PooledMean\(.*several\) returned a"):
+            PooledMean(several).update(torch.zeros(2), torch.zeros(2))
+
+    def test_the_function_is_one(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"function of \(y_pred, y\)"):
+            PooledMean(0.5)  # type: ignore[arg-type]
+
+    def test_several_in_a_collection(self) -> None:
+        """Their states are equal after the first batch; they must stay metrics of their own."""
+        metrics = {
+            "guess": PooledMean(lambda y_pred, y: y_pred.mean()),
+            "truth": PooledMean(lambda y_pred, y: y.mean()),
+        }
+        collection = MetricCollection(metrics)
+        collection.update(torch.ones(2), torch.ones(2))
+        collection.update(torch.zeros(2), torch.ones(2))
+        assert collection.compute() == {"guess": 0.5, "truth": 1.0}
+
     def test_subclasses(self) -> None:
         class AbsoluteError(PooledMean):
             def __init__(self) -> None:
@@ -117,6 +160,40 @@ class TestMetricWrapper:
             error(batch[0][:, 1], batch[1][:, 1]).item()
         )
 
+    def test_other_arguments(self) -> None:
+        y_pred, y = batches(4)[0]
+        for found in ((y_pred, y), [y_pred, y], {"preds": y_pred, "target": y}):
+            metric = MetricWrapper(lambda *_, found=found: found, MeanSquaredError())
+            metric.update(None, None)
+            assert metric.compute() == (y_pred - y).square().mean()
+        alone = MetricWrapper(lambda y_pred, y: y_pred, MeanMetric())
+        alone.update(y_pred, y)
+        assert alone.compute() == pytest.approx(y_pred.mean().item())
+
+    def test_around_a_collection(self) -> None:
+        metric = MetricWrapper(first_column, MetricCollection([MeanSquaredError()]))
+        (batch,) = batches(4)
+        expected = (batch[0][:, 0] - batch[1][:, 0]).square().mean().item()
+        assert metric(*batch)["MeanSquaredError"].item() == pytest.approx(expected)
+        assert metric.compute()["MeanSquaredError"].item() == pytest.approx(expected)
+        metric.reset()
+        assert metric.metric["MeanSquaredError"].update_count == 0
+
+    def test_states_are_the_metric_s(self) -> None:
+        metric = MetricWrapper(first_column, MeanSquaredError())
+        metric.update(*batches(3)[0])
+        assert metric.state_dict() == {}
+        metric.persistent(True)
+        other = MetricWrapper(first_column, MeanSquaredError())
+        other.persistent(True)
+        other.load_state_dict(metric.state_dict())
+        assert other.metric.sum_squared_error == metric.metric.sum_squared_error != 0
+
+    def test_mistakes(self) -> None:
+        for given in ((MeanSquaredError(), first_column), (first_column, MeanSquaredError)):
+            with pytest.raises(ConfigurationError, match="then a torchmetrics"):
+                MetricWrapper(*given)  # type: ignore[arg-type]
+
     def test_in_a_collection(self) -> None:
         def rounded(y_pred: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             return y_pred.flatten(), y.flatten().round().long()
@@ -147,6 +224,51 @@ class TestBoth:
             other.update(*two)
             assert torch.equal(metric.compute(), before)
             assert not torch.equal(other.compute(), before)
+
+    def test_moves(self, which: int) -> None:
+        """To the one other device that every machine has, which only knows shapes."""
+        metric, batch = both()[which].to("meta"), [each.to("meta") for each in batches(3)[0]]
+        pooled = getattr(metric, "metric", metric)
+        for _ in range(2):
+            metric.update(*batch)
+            assert metric.compute().device.type == "meta"
+            assert {pooled.value_sum.device.type, pooled.count.device.type} == {"meta"}
+            metric.reset()
+            assert pooled.value_sum.device.type == "meta"
+
+    def test_types_change_only_when_asked_to(self, which: int) -> None:
+        metric = both()[which].half()
+        pooled = getattr(metric, "metric", metric)
+        assert pooled.value_sum.dtype == torch.float64
+        assert metric.set_dtype(torch.float32) is metric
+        assert pooled.value_sum.dtype == torch.float32
+
+    @pytest.mark.filterwarnings("ignore:.*have no `val_dataloader`")
+    def test_logged_by_a_module_of_one_s_own(self, which: int) -> None:
+        data = batches(4, 2)
+
+        class Plain(pl.LightningModule):
+            def __init__(self) -> None:
+                super().__init__()
+                self.metric = both()[which]
+
+            def validation_step(self, batch: Any, batch_idx: int) -> None:
+                self.log("value", self.metric, on_epoch=True, prog_bar=False)
+                self.metric(*batch)
+
+        fit = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        (values,) = fit.validate(Plain(), DataLoader(data, batch_size=None), verbose=False)
+        expected = both()[which]
+        for batch in data:
+            expected.update(*batch)
+        assert values == {"value": pytest.approx(expected.compute().item())}
 
     def test_attributes_are_kept(self, which: int) -> None:
         metric = both()[which]

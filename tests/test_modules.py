@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
 import pytorch_lightning as pl
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, Dataset, IterableDataset
-from torchmetrics import Metric, MetricCollection, MinMaxMetric
+from torchmetrics import Metric, MetricCollection, MetricTracker, MinMaxMetric
 from torchmetrics.classification import (
     BinaryAccuracy,
     MulticlassAccuracy,
@@ -25,9 +26,10 @@ from torchmetrics.classification import (
     MulticlassPrecision,
 )
 from torchmetrics.regression import MeanSquaredError, PearsonCorrCoef
+from torchmetrics.retrieval import RetrievalMRR
 
 from torch_lab.errors import CheckpointMismatch, ConfigurationError
-from torch_lab.metrics import PooledMean
+from torch_lab.metrics import MetricWrapper, PooledMean
 from torch_lab.modules import LabModule, TrainLabModule, load_weights, model_weights, stages
 from torch_lab.modules.stages import FLUSH_EVERY
 
@@ -237,6 +239,20 @@ class TestNumbers:
         assert logger.steps("loss/train_step") == []
         assert len(logger.values("loss/train")) == 2
 
+    def test_steps_of_losses_or_outputs_alone(self) -> None:
+        class Parted(TrainLabModule):
+            def training_step(self, batch: Any, batch_idx: int) -> Any:
+                return self.loss_calculate_and_log(self(batch[0]), batch[1])
+
+            def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:  # type: ignore[override]
+                self.metrics_update_and_log(self(batch[0]), batch[1])
+
+        lab = Parted(model(), nn.CrossEntropyLoss(), SGD_CONFIG, {"accuracy": accuracy()})
+        fit, logger = trainer(max_epochs=1)
+        fit.fit(lab, loader(), loader())
+        names = {name for _, row in logger.rows for name in row}
+        assert names == {"epoch", "loss/train", "loss/train_step", "accuracy/validate"}
+
     def test_last_loss(self) -> None:
         lab = module()
         assert lab.last_loss is None
@@ -297,6 +313,17 @@ class TestLosses:
     def test_one_element_is_as_good_as_a_scalar(self) -> None:
         lab = module(loss_function=lambda y_pred, y: y_pred.mean().reshape(1))
         assert lab.training_step(next(iter(loader())), 0)["loss"].shape == ()
+
+    def test_one_that_raises_says_what_it_was_given(self) -> None:
+        lab = module(loss_function=nn.L1Loss())
+        x, md = next(iter(loader()))
+        md["y"] = {"a": md["y"], "b": [torch.zeros(4), "c"]}
+        with pytest.raises(AttributeError) as caught:
+            lab.training_step((x, md), 0)
+        assert caught.value.__notes__ == [
+            "in loss_function: y_pred float32 (4, 3),"
+            " y {a: int64 (4,) of 0 to 2, b: list (2) of float32 (4,), …}"
+        ]
 
     @pytest.mark.parametrize("loss", [torch.zeros(2), {}, 1.5, None])
     def test_others_are_refused(self, loss: Any) -> None:
@@ -415,6 +442,10 @@ class Odd(Metric):
 
     def compute(self) -> Any:
         return self.value
+
+
+def mean_output(y_pred: Tensor, y: Tensor) -> Tensor:
+    return y_pred.mean()
 
 
 class Counting(MulticlassAccuracy):
@@ -556,7 +587,9 @@ class TestMetrics:
     @pytest.mark.parametrize(
         ("metrics", "message"),
         [
-            ({"a": MulticlassAccuracy}, "must be a torchmetrics.Metric"),
+            ({"a": MulticlassAccuracy}, r"give an instance: MulticlassAccuracy\(…\)"),
+            ({"a": {"b": MeanSquaredError()}}, r"MetricCollection\(…\) makes one"),
+            ({"a": MetricTracker(MeanSquaredError())}, "in the run's record"),
             ({"a": lambda y_pred, y: 0}, "PooledMean"),
             ({"loss": MeanSquaredError()}, 'no metric can be named "loss"'),
             ([MeanSquaredError()], "must be a dict"),
@@ -571,7 +604,129 @@ class TestMetrics:
         lab = module(metrics={"wrong": BinaryAccuracy()})
         with pytest.raises(RuntimeError, match="same shape") as caught:
             fit.validate(lab, loader(), verbose=False)
-        assert "in metric 'wrong'" in caught.value.__notes__
+        assert caught.value.__notes__ == [
+            "in metric 'wrong' (validate), batch 1: y_pred float32 (4, 3), y int64 (4,) of 0 to 2"
+        ]
+
+    def test_an_error_says_which_of_many_batches(self) -> None:
+        """They are added at once; the one before the wrong one is not at fault."""
+        both = MetricCollection({"auroc": MulticlassAUROC(3), "accuracy": MulticlassAccuracy(3)})
+        both["auroc"].validate_args = False
+        lab = module(metrics={"both": both}, loss_function=mean_output)
+        batches = list(loader(20, 4))
+        batches[3][1]["y"][2] = 3
+        for i, batch in enumerate(batches):
+            lab.validation_step(batch, i)
+        with pytest.raises(RuntimeError) as caught:
+            dict(lab._stages["validate"].results(lab.device))
+        (note,) = caught.value.__notes__
+        assert note.startswith("in metric 'both', its 'accuracy' (validate), batch 4: y_pred ")
+        assert note.endswith("y int64 (4,) of 0 to 3")
+        assert caught.value.__context__ is None
+
+    def test_an_error_after_a_resume_counts_on(self) -> None:
+        lab, other = (
+            module(metrics={"accuracy": accuracy()}, loss_function=mean_output) for _ in range(2)
+        )
+        for i, batch in enumerate(loader(20, 4)):
+            lab.training_step(batch, i)
+        state = lab.exact_state()
+        other.load_exact_state(stored(state))
+        other.training_step((torch.zeros(2, 4), {"y": torch.zeros(2, 1, dtype=torch.long)}), 5)
+        with pytest.raises(ValueError, match="shape") as caught:
+            dict(other._stages["train"].results(other.device))
+        assert "in metric 'accuracy' (train), batch 6: " in caught.value.__notes__[0]
+
+    def test_an_error_in_compute_says_which_metric(self) -> None:
+        class Failing(Odd):
+            def compute(self) -> Any:
+                raise ZeroDivisionError("no samples")
+
+        fit, _ = trainer()
+        with pytest.raises(ZeroDivisionError) as caught:
+            fit.validate(module(metrics={"f": Failing(0)}), loader(), verbose=False)
+        told = "in metric 'f' (validate), computed at the epoch's end"
+        assert told in caught.value.__notes__
+
+    def test_wrong_arguments(self) -> None:
+        class Three(Odd):
+            def update(self, y_pred: Tensor, y: Tensor, index: Tensor) -> None: ...  # type: ignore[override]
+
+        lab = module(metrics={"three": Three(0)})
+        lab.validation_step(next(iter(loader())), 0)
+        with pytest.raises(TypeError, match="index") as caught:
+            dict(lab._stages["validate"].results(lab.device))
+        assert "MetricWrapper(preprocessor, metric)" in caught.value.__notes__[1]
+
+    def test_outputs_keep_their_kind(self) -> None:
+        class Output(NamedTuple):
+            logits: Tensor
+            words: list[str]
+
+        @dataclass
+        class Target:
+            classes: Tensor
+            name: str = "target"
+
+        class Kinds(PooledMean):
+            def __init__(self) -> None:
+                super().__init__(self.check)
+
+            @staticmethod
+            def check(y_pred: Any, y: Any) -> float:
+                assert isinstance(y_pred, Output)
+                assert isinstance(y, Target)
+                assert not y_pred.logits.requires_grad
+                assert (y.name, y_pred.words) == ("target", ["a"])
+                return 1.0
+
+        lab = module(
+            model=nn.Linear(4, 3),
+            loss_function=lambda y_pred, y: y_pred.logits.mean(),
+            metrics={"kinds": Kinds()},
+        )
+        lab.forward = lambda x: Output(lab.model(x), ["a"])  # type: ignore[method-assign]
+        x, md = next(iter(loader()))
+        lab.training_step((x, {"y": Target(md["y"])}), 0)
+        lab.validation_step((x, {"y": Target(md["y"])}), 0)
+        assert lab.metrics["train_metrics"]["kinds"].count == 4
+
+    def test_metrics_that_share_a_part_count_each_for_itself(self) -> None:
+        matrix = MulticlassConfusionMatrix(3)
+        total = PooledMean(lambda y_pred, y: 1.0)
+        lab = module(metrics={"m": matrix, "twice": 2 * matrix, "t": total, "more": total + 1})
+        lab.validation_step(next(iter(loader())), 0)
+        stage = lab._stages["validate"]
+        dict(stage.results(lab.device))
+        assert stage.values["m"].sum() == 4
+        assert stage.values["twice"].sum() == 8
+        assert stage.metrics["t"].count == 4
+
+    def test_a_model_that_a_metric_refers_to_is_the_model(self) -> None:
+        """Not a copy with the weights of the start; a metric's own network is not trained."""
+        net = model()
+        own = MetricWrapper(nn.Bilinear(3, 1, 1), PooledMean(lambda y_pred: y_pred.mean()))
+        decode = MetricWrapper(net.forward, accuracy())
+        whole = MetricWrapper(net, accuracy())
+        lab = module(model=net, metrics={"decode": decode, "whole": whole, "own": own})
+        for stage in ("train", "validate"):
+            metrics = lab.metrics[f"{stage}_metrics"]
+            assert metrics["decode"].preprocessor.__self__ is lab.model
+            assert metrics["whole"].preprocessor is lab.model
+            assert metrics["own"].preprocessor is not own.preprocessor
+        trained = lab.configure_optimizers()["optimizer"].param_groups[0]["params"]
+        assert {id(each) for each in trained} == {id(each) for each in net.parameters()}
+        assert all(each.requires_grad for each in own.parameters())
+
+    @pytest.mark.parametrize(
+        ("y", "weight"), [(["a", "b"], 2), ([{"boxes": torch.zeros(5, 4)}] * 2, 2)]
+    )
+    def test_losses_of_other_targets_weigh_by_samples(self, y: Any, weight: int) -> None:
+        lab = module(loss_function=lambda y_pred, y: torch.tensor(1.0))
+        lab.validation_step((torch.zeros(weight, 4), {"y": y}), 0)
+        lab.model = nn.Identity()
+        lab.validation_step(([[0], [0]], {"y": y}), 1)
+        assert lab._stages["validate"].means["loss/validate"].count == 2 * weight
 
 
 def exact_module() -> TrainLabModule:
@@ -996,10 +1151,8 @@ class TestSteps:
 class PerRank(IterableDataset[Any]):
     """Samples that differ, and differ in number, between two processes."""
 
-    counts = (5, 7)
-
-    def __init__(self, seed: int) -> None:
-        self.data = Samples(sum(self.counts), seed)
+    def __init__(self, seed: int, counts: tuple[int, int]) -> None:
+        self.data, self.counts = Samples(sum(counts), seed), counts
 
     def __iter__(self) -> Iterator[Any]:
         rank = torch.distributed.get_rank()
@@ -1012,24 +1165,44 @@ def uneven_loss(y_pred: Tensor, y: Tensor) -> dict[str, Tensor]:
     return {"ce": loss, "rank1": loss} if torch.distributed.get_rank() else {"ce": loss}
 
 
+def ranked(y_pred: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    target = nn.functional.one_hot(y, 3)
+    return y_pred.flatten(), target.flatten(), y[:, None].expand(-1, 3).flatten()
+
+
+def error_rate(y_pred: Tensor, y: Tensor) -> Tensor:
+    return (y_pred.argmax(1) != y).float().mean()
+
+
 @pytest.mark.filterwarnings("ignore")  # what Lightning says about two processes on one machine
 def test_two_processes_have_one_mean() -> None:
+    """Also where one of them has no batch at all, and with states that are lists."""
     still = {"optimizer": SGD, "optimizer_kwargs": {"lr": 0.0}}
-    lab = module(
-        optimizer_config=still, loss_function=uneven_loss, metrics={"accuracy": accuracy()}
-    )
+    metrics = {
+        "accuracy": accuracy(),
+        "auroc": MulticlassAUROC(3),
+        "mrr": MetricWrapper(ranked, RetrievalMRR()),
+        "error": PooledMean(error_rate),
+    }
+    lab = module(optimizer_config=still, loss_function=uneven_loss, metrics=metrics)
     fit, _ = trainer(
         devices=2, strategy="ddp_spawn", max_epochs=1, logger=False, use_distributed_sampler=False
     )
-    fit.fit(lab, DataLoader(PerRank(1), batch_size=4), DataLoader(PerRank(2), batch_size=4))
+    counts = {"train": (5, 7), "validate": (0, 12)}
+    data = {stage: PerRank(seed, counts[stage]) for seed, stage in enumerate(counts, 1)}
+    fit.fit(lab, *(DataLoader(each, batch_size=4) for each in data.values()))
+    values = {name: value.item() for name, value in fit.callback_metrics.items()}
     net = model()
-    for stage, seed in (("train", 1), ("validate", 2)):
-        data = Samples(12, seed)
+    for stage, (first, _) in counts.items():
+        x, y = data[stage].data.x, data[stage].data.y
         with torch.no_grad():
-            expected = _over_samples([(net(data.x), data.y)])
-            second = _over_samples([(net(data.x[5:]), data.y[5:])])["loss"]
-        values = {name: value.item() for name, value in fit.callback_metrics.items()}
+            expected = _over_samples([(net(x), y)])
+            second = _over_samples([(net(x[first:]), y[first:])])["loss"]
+            auroc, mrr = MulticlassAUROC(3)(net(x), y), RetrievalMRR()(*ranked(net(x), y))
         assert values[f"loss/{stage}"] == pytest.approx(expected["loss"], abs=1e-6)
         assert values[f"loss ({stage})/ce"] == pytest.approx(expected["loss"], abs=1e-6)
         assert values[f"loss ({stage})/rank1"] == pytest.approx(second, abs=1e-6)
         assert values[f"accuracy/{stage}"] == pytest.approx(expected["accuracy"], abs=1e-6)
+        assert values[f"error/{stage}"] == pytest.approx(1 - expected["accuracy"], abs=1e-6)
+        assert values[f"auroc/{stage}"] == pytest.approx(auroc.item(), abs=1e-6)
+        assert values[f"mrr/{stage}"] == pytest.approx(mrr.item(), abs=1e-6)

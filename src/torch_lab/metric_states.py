@@ -35,9 +35,9 @@ def pristine_attributes(metrics: Mapping[str, nn.Module]) -> Attributes:
 
 def parts_of(metric: nn.Module) -> Iterator[tuple[str, Metric]]:
     """The metric and those it is made of."""
-    if isinstance(metric, MetricCollection):
-        # Metrics with equal states share one's until somebody looks at them.
-        metric.values()
+    for each in metric.modules():
+        if isinstance(each, MetricCollection):
+            each.values()  # metrics with equal states share one's until somebody looks at them
     for path, part in metric.named_modules():
         if isinstance(part, Metric):
             yield path, part
@@ -57,12 +57,13 @@ def metric_state(metric: Metric, pristine: Mapping[str, Any]) -> dict[str, Any]:
 def restore_metric(metric: Metric, state: Mapping[str, Any]) -> None:
     """Give a metric the state that `metric_state` found."""
     for name, value in {**state["states"], **state["attributes"]}.items():
-        setattr(metric, name, _moved(value, _device(metric, name)))
+        setattr(metric, name, moved(value, state_device(metric, name)))
     metric._update_count = state["updates"]
     metric._computed = None
 
 
-def _device(metric: Metric, name: str) -> torch.device:
+def state_device(metric: Metric, name: str) -> torch.device:
+    """Where a metric keeps a state."""
     held = getattr(metric, name, None)
     if isinstance(held, Tensor):
         return held.device
@@ -105,7 +106,8 @@ def on_cpu(value: Any) -> Any:
     return _mapped(value, lambda tensor: tensor.detach().to("cpu", copy=True))
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def moved(value: Any, device: torch.device) -> Any:
+    """Nested plain data with its tensors copied to a device."""
     return _mapped(value, lambda tensor: tensor.to(device, copy=True))
 
 

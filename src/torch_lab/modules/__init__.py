@@ -1,6 +1,6 @@
 """The Lightning modules that experiments return: a model, and how it is trained.
 
-May import errors, utils and metrics.
+May import errors, utils, metric_states and recording.
 """
 
 from __future__ import annotations

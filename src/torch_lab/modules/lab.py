@@ -41,6 +41,10 @@ class LabModule(pl.LightningModule):
         x, md = batch
         return self._with_out({"y_pred": self(x), "md": md})
 
+    def apply_transform_to_batch(self, y_pred: Any, md: Any) -> tuple[Any, Any]:
+        """What output_transform makes of a batch, None without one, and md: for your own steps."""
+        return (None, md) if self.output_transform is None else self.output_transform(y_pred, md)
+
     def _with_out(self, step: dict[str, Any]) -> dict[str, Any]:
         if self.output_transform is not None:
             step["out"], step["md"] = self.output_transform(step["y_pred"], step["md"])

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.distributed
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
+
+from torch_lab.modules import processes
+from torch_lab.modules.merging import AnyMetric, Batch, Batches
+from torch_lab.modules.notes import arguments, noting
+from torch_lab.modules.values import named_values
 
 FLUSH_EVERY = 50
 FLUSH_ELEMENTS = 2**20
 
-AnyMetric = Metric | MetricCollection
-Batch = tuple[Tensor, Tensor]
-
-_CLASSIFICATION = "torchmetrics.classification."
-_REGRESSION = "torchmetrics.regression."
+_WRAPPER = (
+    "A metric is updated with (y_pred, y); torch_lab.metrics.MetricWrapper(preprocessor, metric)"
+    " makes other arguments of them."
+)
 
 
 class Mean:
@@ -33,7 +36,7 @@ class Mean:
     def add(self, value: Tensor, size: int) -> None:
         """Add the mean of a batch of `size` samples."""
         if self.total is None:
-            self.total = value.to(_sum_dtype(value.device)) * size
+            self.total = value.to(processes.sum_dtype(value.device)) * size
         else:
             # Not in place: what inference mode made may not be changed outside of it.
             self.total = torch.add(self.total, value, alpha=size)
@@ -63,6 +66,7 @@ class Stage:
         self.means: dict[str, Mean] = {}
         self.buffer: list[Batch] = []
         self.elements = 0
+        self.values: dict[str, Any] = {}
 
     def reset(self) -> None:
         """Begin an epoch."""
@@ -87,16 +91,16 @@ class Stage:
 
     def add_output(self, y_pred: Any, y: Any) -> None:
         """Add a batch's predictions and targets to the metrics."""
+        kept = isinstance(y_pred, Tensor) and isinstance(y, Tensor)
+        if not kept:
+            self.flush()
         self.batches += 1
         if self.eager:
-            _update(self.eager, [(_detached(y_pred), _detached(y))])
-        if not self.lazy:
-            return
-        if isinstance(y_pred, Tensor) and isinstance(y, Tensor):
+            self._update(self.eager, [(_detached(y_pred), _detached(y))])
+        if self.lazy and kept:
             self._keep(y_pred.detach(), y.detach())
-        else:
-            self.flush()
-            _update(self.lazy, [(_detached(y_pred), _detached(y))])
+        elif self.lazy:
+            self._update(self.lazy, [(_detached(y_pred), _detached(y))])
 
     def _keep(self, y_pred: Tensor, y: Tensor) -> None:
         self.elements += y_pred.numel() + y.numel()
@@ -108,144 +112,100 @@ class Stage:
             self.buffer.append((y_pred.clone(), y.clone()))
 
     def flush(self) -> None:
-        """Hand the kept outputs to the metrics."""
+        """Hand the kept outputs, those of the last batches, to the metrics."""
         kept, self.buffer, self.elements = self.buffer, [], 0
         if not kept:
             return
         device = kept[-1][0].device  # those from a checkpoint may lie elsewhere
-        batches = [(y_pred.to(device), y.to(device)) for y_pred, y in kept]
-        merged = _merged(batches) if len(batches) > 1 else None
-        alike = merged is not None and _read_alike([y_pred for y_pred, _ in batches])
+        batches = Batches([(y_pred.to(device), y.to(device)) for y_pred, y in kept])
         for name, metric in self.lazy.items():
-            merges = merged is not None and _merges(metric, alike)
-            _update({name: metric}, merged if merged is not None and merges else batches)
+            merged = batches.merged_for(metric)
+            if merged is None:
+                self._update({name: metric}, batches.single)
+            else:
+                self._merged_update(name, metric, merged, batches.single)
+
+    def _merged_update(
+        self, name: str, metric: AnyMetric, merged: Batch, single: Sequence[Batch]
+    ) -> None:
+        try:
+            metric.update(*merged)
+            return
+        except Exception as error:  # noqa: BLE001  any: it is raised below
+            failure = error
+        # One by one, on a copy, the first that fails is told.
+        self._update({name: _emptied(metric)}, single)
+        failure.add_note(f"in metric {name!r} ({self.name}): {arguments(*merged)}")
+        raise failure
+
+    def _update(self, metrics: Mapping[str, AnyMetric], batches: Sequence[tuple[Any, Any]]) -> None:
+        """Update metrics with the last batches."""
+        first = self.batches - len(batches) + 1
+        for name, metric in metrics.items():
+            for number, batch in enumerate(batches, first):
+                try:
+                    metric.update(*batch)
+                except Exception as error:  # any: it is raised again, and now says where
+                    self._blame(error, name, metric, number, batch)
+                    raise
+
+    def _blame(
+        self, error: Exception, name: str, metric: AnyMetric, number: int, batch: tuple[Any, Any]
+    ) -> None:
+        member = _failing_member(metric, batch)
+        named = repr(name) if member is None else f"{name!r}, its {member!r}"
+        error.add_note(f"in metric {named} ({self.name}), batch {number}: {arguments(*batch)}")
+        if isinstance(error, TypeError):
+            error.add_note(_WRAPPER)
 
     def results(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
         """The epoch's values under the names they are logged by, over all processes."""
-        if not _sum_over_processes([self.batches], device)[0]:
-            return
-        self.flush()
-        yield from self._loss_results(device)
-        for name, metric in self.metrics.items():
-            with _noting(name):
-                value = metric.compute()
+        # A step of one's own may add losses alone, or outputs alone.
+        outputs, losses = processes.sums([self.batches, len(self.means)], device)
+        if losses:
+            yield from self._loss_results(device)
+        if outputs:
+            self.flush()
+            self._compute()
+        for name, value in self.values.items():
             yield from named_values(name, self.name, value)
 
+    def _compute(self) -> None:
+        with processes.lists_of_any_length(self.metrics.values()):
+            for name, metric in self.metrics.items():
+                with noting(f"metric {name!r} ({self.name}), computed at the epoch's end"):
+                    self.values[name] = metric.compute()
+
     def _loss_results(self, device: torch.device) -> Iterator[tuple[str, Tensor]]:
-        names = _names_of_all_processes(list(self.means))
+        names = processes.names_of_all(list(self.means))
         means = [self.means.get(name, Mean()) for name in names]
         totals = [0.0 if mean.total is None else mean.total for mean in means]
-        sums = _sum_over_processes([*totals, *(mean.count for mean in means)], device)
+        sums = processes.sums([*totals, *(mean.count for mean in means)], device)
         for i, name in enumerate(names):
             yield name, sums[i] / sums[len(names) + i]
 
 
-def named_values(name: str, stage: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """The scalars in what a metric computed, under the names they are logged by."""
-    values = {f"{name}/{stage}": value}
-    if isinstance(value, Mapping):
-        values = {f"{name} ({stage})/{key}": each for key, each in value.items()}
-    for key, each in values.items():
-        scalar = _scalar(each)
-        if scalar is not None:
-            yield key, scalar
-
-
 def _detached(value: Any) -> Any:
-    """`value` without its graph, through dicts, lists and tuples."""
-    if isinstance(value, torch.Tensor):
+    """`value` without its graph, whatever it is made of; as it is where there is none."""
+    if isinstance(value, Tensor):
         return value.detach()
-    if isinstance(value, Mapping):
-        return {key: _detached(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_detached(each) for each in value]
-    return value
+    if not torch.is_grad_enabled():
+        return value
+    return apply_to_collection(value, Tensor, Tensor.detach, allow_frozen=True)
 
 
-def _scalar(value: Any) -> Tensor | None:
-    if isinstance(value, (bool, int, float)):
-        return torch.tensor(float(value))
-    if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
-        return None
-    scalar: Tensor = value.detach().reshape(())
-    return scalar if scalar.is_floating_point() else scalar.to(torch.get_default_dtype())
+def _emptied(metric: AnyMetric) -> AnyMetric:
+    copy = metric.clone()
+    copy.reset()
+    return copy
 
 
-def _update(metrics: Mapping[str, AnyMetric], batches: Iterable[tuple[Any, Any]]) -> None:
-    for name, metric in metrics.items():
-        with _noting(name):
-            for y_pred, y in batches:
-                metric.update(y_pred, y)
-
-
-@contextmanager
-def _noting(name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # any: it is raised again, and now says which metric it was
-        error.add_note(f"in metric {name!r}")
-        raise
-
-
-def _merged(batches: list[Batch]) -> list[Batch] | None:
-    """The batches as one, where they are of a kind."""
-    kinds = {(y_pred.dtype, y_pred.shape[1:], y.dtype, y.shape[1:]) for y_pred, y in batches}
-    if len(kinds) > 1 or not all(_aligned(*batch) for batch in batches):
-        return None
-    return [(torch.cat([y_pred for y_pred, _ in batches]), torch.cat([y for _, y in batches]))]
-
-
-def _aligned(y_pred: Tensor, y: Tensor) -> bool:
-    return y_pred.dim() > 0 and y.dim() > 0 and len(y_pred) == len(y)
-
-
-def _merges(metric: AnyMetric, alike: bool) -> bool:
-    """Whether one update with all batches is what as many updates would be."""
+def _failing_member(metric: AnyMetric, batch: tuple[Any, Any]) -> str | None:
+    """Which metric of a collection can't take a batch."""
     if isinstance(metric, MetricCollection):
-        return all(_merges(each, alike) for each in metric.values(copy_state=False))
-    if metric.full_state_update is not False:
-        return False
-    family = type(metric).__module__
-    return family.startswith(_REGRESSION) or (family.startswith(_CLASSIFICATION) and alike)
-
-
-def _read_alike(scores: list[Tensor]) -> bool:
-    """Whether torchmetrics takes all batches for probabilities, or all for logits.
-
-    It takes the scores of an update for logits if any of them lies outside of 0..1. A batch that
-    happens to have none would be read otherwise among others than alone.
-    """
-    if not scores[0].is_floating_point():
-        return True
-    if len({len(each) for each in scores}) == 1:
-        together = torch.stack(scores).flatten(1)
-        inside = ((together >= 0) & (together <= 1)).all(1)
-    else:
-        inside = torch.stack([((each >= 0) & (each <= 1)).all() for each in scores])
-    return bool(inside.all() | ~inside.any())
-
-
-def _sum_dtype(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _sum_over_processes(values: list[Any], device: torch.device) -> Tensor:
-    dtype = _sum_dtype(device)
-    if not values:
-        return torch.zeros(0, dtype=dtype)
-    sums = torch.stack([torch.as_tensor(each, dtype=dtype, device=device) for each in values])
-    if _distributed():
-        torch.distributed.all_reduce(sums)
-    return sums
-
-
-def _names_of_all_processes(names: list[str]) -> list[str]:
-    if not _distributed():
-        return names
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, names)
-    return list(dict.fromkeys(name for each in gathered for name in each))
+        for name, member in metric.items():
+            try:
+                _emptied(member).update(*batch)
+            except Exception:  # noqa: BLE001  any: the first one was raised, this says whose it was
+                return str(name)
+    return None

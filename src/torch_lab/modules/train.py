@@ -15,7 +15,13 @@ from torch_lab.errors import ConfigurationError
 from torch_lab.metric_states import pristine_attributes
 from torch_lab.modules import exact, optimizers
 from torch_lab.modules.lab import LabModule, OutputTransform
-from torch_lab.modules.stages import AnyMetric, Stage, named_values
+from torch_lab.modules.merging import AnyMetric
+from torch_lab.modules.notes import arguments
+from torch_lab.modules.plots import Plots, closing_figures
+from torch_lab.modules.stages import Stage
+from torch_lab.modules.values import named_values
+from torch_lab.utils.batches import batch_size
+from torch_lab.utils.text import shown
 
 _STAGES = ("train", "validate", "test")
 
@@ -32,7 +38,8 @@ class TrainLabModule(LabModule):
     of each epoch: means over its samples. At the Trainer's logged steps `loss/train_step` is
     added, and `METRIC/train_step`, the value so far, of metrics that have `compute_on_batch=True`.
     What is a dict, of losses or as a metric's value, is logged as `NAME (STAGE)/KEY`. All can be
-    monitored, also as `…_epoch`.
+    monitored, also as `…_epoch`. A metric with a `plot` of its own, or one of torchmetrics whose
+    value is no number (a confusion matrix, a curve), is drawn into the run's record.
     """
 
     def __init__(
@@ -53,7 +60,7 @@ class TrainLabModule(LabModule):
         metrics = _checked({} if metrics is None else metrics)
         self.loss_function = loss_function
         self.optimizer_config = optimizer_config
-        self._stages = {name: Stage(name, deepcopy(metrics)) for name in _STAGES}
+        self._stages = {name: Stage(name, self._copied(metrics)) for name in _STAGES}
         # Registered, so that they move to the device with the module.
         self.metrics = nn.ModuleDict(
             {f"{name}_metrics": _module_dict(stage.metrics) for name, stage in self._stages.items()}
@@ -61,6 +68,17 @@ class TrainLabModule(LabModule):
         self._pristine = {
             name: pristine_attributes(stage.metrics) for name, stage in self._stages.items()
         }
+        self._plots = Plots()
+
+    def _copied(self, metrics: Mapping[str, AnyMetric]) -> dict[str, AnyMetric]:
+        """A copy of each metric for itself, but of the model or loss that one refers to."""
+        parts = [part for child in self.children() for part in child.modules()]
+        own = {id(each): each for each in [*parts, *self.parameters(), *self.buffers()]}
+        copies = {name: deepcopy(metric, dict(own)) for name, metric in metrics.items()}
+        for parameter in nn.ModuleList(copies.values()).parameters():
+            if id(parameter) not in own:
+                parameter.requires_grad_(False)  # a metric's own network is not trained
+        return copies
 
     def configure_optimizers(self) -> Any:
         """The optimizer and scheduler of optimizer_config."""
@@ -112,7 +130,11 @@ class TrainLabModule(LabModule):
                 f'no "y" in the metadata of a batch: it has {", ".join(map(repr, md)) or "no key"}',
                 hint="A dataset to train or validate on returns the target in get_raw_label.",
             ) from None
-        loss = self.loss_function(y_pred, y)
+        try:
+            loss = self.loss_function(y_pred, y)
+        except Exception as error:  # any: it is raised again, and now says what it was given
+            error.add_note(f"in loss_function: {arguments(y_pred, y)}")
+            raise
         if isinstance(loss, Tensor) and loss.dim() == 0:
             return loss, {}
         return _combined(loss)
@@ -127,14 +149,24 @@ class TrainLabModule(LabModule):
         loss: Tensor,
         parts: Mapping[str, Tensor],
     ) -> None:
-        stage, y = self._stages[name], md["y"]
+        self._record_loss(name, loss, parts, _batch_size(md["y"], x))
+        self._record_output(name, y_pred, md["y"])
+
+    def _record_loss(self, name: str, loss: Tensor, parts: Mapping[str, Tensor], size: int) -> None:
         loss = loss.detach()
         if parts:
             parts = {key: value.detach() for key, value in parts.items()}
-        stage.add_loss(loss, parts, _batch_size(y, x))
-        stage.add_output(y_pred, y)
+        self._stages[name].add_loss(loss, parts, size)
         if name == "train" and self._logs_this_step():
-            self._log_step(stage, loss, parts)
+            shown = {f"loss (train)/{key}": value for key, value in parts.items()}
+            self._log_step({"loss/train": loss, **shown})
+
+    def _record_output(self, name: str, y_pred: Any, y: Any) -> None:
+        stage = self._stages[name]
+        stage.add_output(y_pred, y)
+        if stage.eager and name == "train" and self._logs_this_step():
+            for key, metric in stage.eager.items():
+                self._log_step(dict(named_values(key, "train", metric.compute())))
 
     def _logs_this_step(self) -> bool:
         try:
@@ -144,13 +176,38 @@ class TrainLabModule(LabModule):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (trainer.global_step + 1) % every == 0
 
-    def _log_step(self, stage: Stage, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
-        values = {"loss/train": loss}
-        values.update({f"loss (train)/{key}": value for key, value in parts.items()})
-        for name, metric in stage.eager.items():
-            values.update(named_values(name, "train", metric.compute()))
+    def _log_step(self, values: Mapping[str, Tensor]) -> None:
         for name, value in values.items():
             self.log(f"{name}_step", value, on_step=True, on_epoch=False)
+
+    # Steps of one's own are made of these; the names are those of torch-lab 1.x.
+
+    def get_stage(self) -> str:
+        """Which stage the Trainer is in: train, validate, test, predict or sanity_check."""
+        stage = self.trainer.state.stage
+        return "" if stage is None else str(stage.value)
+
+    def loss_calculate_and_log(self, y_pred: Any, md: Any) -> Tensor:
+        """The loss of a batch, which is added to its stage's."""
+        loss, parts = self._loss(y_pred, md)
+        self._own_step(self._record_loss, loss, parts, _batch_size(md["y"], y_pred))
+        return loss
+
+    def metrics_update_and_log(self, y_pred: Any, md: Any) -> None:
+        """Add a batch to the metrics of its stage."""
+        self._own_step(self._record_output, y_pred, md["y"])
+
+    def metrics_compute_and_log(self) -> None:
+        """Log what the stage has gathered, and begin anew; the hooks of an epoch's end do it."""
+        self._log_epoch(self._own_stage())
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _own_step(self, record: Callable[..., None], *args: Any) -> None:
+        record(self._own_stage(), *args)
+
+    def _own_stage(self) -> str:
+        stage = self.get_stage()
+        return "validate" if stage == "sanity_check" else stage
 
     @property
     def last_loss(self) -> Tensor | None:
@@ -183,15 +240,21 @@ class TrainLabModule(LabModule):
         self._log_epoch("test")
 
     def _log_epoch(self, name: str) -> None:
-        stage = self._stages[name]
+        with closing_figures():
+            self._log_results(name)
+            if not self.trainer.sanity_checking:
+                stage = self._stages[name]
+                self._plots.show(name, stage.metrics, stage.values)
+        self._stages[name].reset()
+
+    def _log_results(self, name: str) -> None:
         # All processes hold the same value by now; "max" leaves it as it is, and saying so keeps
         # Lightning from advising sync_dist.
         log = partial(self.log, on_epoch=True, reduce_fx="max", sync_dist=True)
-        for key, value in stage.results(self.device):
+        for key, value in self._stages[name].results(self.device):
             on_device = value.to(self.device)  # some metrics compute on the CPU
             log(key, on_device)
             log(f"{key}_epoch", on_device, logger=False)
-        stage.reset()
 
     def exact_state(self) -> dict[str, Any]:
         """What the stages hold in the midst of an epoch, as plain data on the CPU."""
@@ -225,31 +288,31 @@ def _combined(loss: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
 def _batch_size(y: Any, x: Any) -> int:
     if isinstance(y, Tensor) and y.dim():
         return y.shape[0]
-    return _first_length(y) or _first_length(x) or 1
-
-
-def _first_length(value: Any) -> int | None:
-    if isinstance(value, Tensor):
-        return value.shape[0] if value.dim() else None
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return next((n for each in value if (n := _first_length(each)) is not None), None)
-    return None
+    return batch_size(x if isinstance(x, Tensor) else y, y, x) or 1
 
 
 def _checked(metrics: Mapping[str, AnyMetric]) -> dict[str, AnyMetric]:
     if not isinstance(metrics, Mapping | MetricCollection):
-        raise ConfigurationError(f"metrics must be a dict of torchmetrics, not {metrics!r}")
+        raise ConfigurationError(f"metrics must be a dict of torchmetrics, not {shown(metrics)}")
     for name, metric in metrics.items():
         if not isinstance(metric, (Metric, MetricCollection)):
             raise ConfigurationError(
-                f"metric {name!r} must be a torchmetrics.Metric, not {metric!r}",
-                hint="torch_lab.metrics.PooledMean(fn) makes one from a function.",
+                f"metric {name!r} must be a torchmetrics.Metric, not {shown(metric)}",
+                hint=_metric_hint(metric),
             )
         if name == "loss":
             raise ConfigurationError('no metric can be named "loss": the loss is logged so')
     return dict(metrics.items())
+
+
+def _metric_hint(given: Any) -> str:
+    if isinstance(given, type) and issubclass(given, (Metric, MetricCollection)):
+        return f"That is a class; give an instance: {given.__name__}(…)."
+    if isinstance(given, Mapping):
+        return "A torchmetrics.MetricCollection(…) makes one metric of a dict of them."
+    if isinstance(given, nn.ModuleList):
+        return "Give the metric that is in it: its values of all epochs are in the run's record."
+    return "torch_lab.metrics.PooledMean(fn) makes one from a function of (y_pred, y)."
 
 
 def _module_dict(metrics: Mapping[str, AnyMetric]) -> nn.ModuleDict:

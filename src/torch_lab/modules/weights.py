@@ -58,6 +58,24 @@ def under_names_of(own: StateDict, weights: StateDict) -> OrderedDict[str, Any]:
     )
 
 
+def own_names(state: StateDict) -> StateDict:
+    """Weights under the names that they have where nothing is compiled."""
+    return _renamed(state, str) if any(_COMPILED in name for name in state) else state
+
+
+def accept_own_names(module: nn.Module) -> None:
+    """Let a module with compiled parts load weights that are named as if there were none."""
+
+    def rename(_: nn.Module, state: Any, *__: Any) -> None:
+        given = under_names_of(module.state_dict(), state)
+        if given.keys() != state.keys():
+            state.clear()
+            state.update(given)
+            getattr(state, "_metadata", {}).update(getattr(given, "_metadata", {}))
+
+    module.register_load_state_dict_pre_hook(rename)  # type: ignore[no-untyped-call]
+
+
 def model_part(given: StateDict, wanted: Iterable[str]) -> StateDict:
     """The model's weights, under its own names, in a state dict of whatever origin.
 
