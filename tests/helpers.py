@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ def environment(**changes: str) -> dict[str, str]:
     """The environment of a command: this one's, without what would leak into it."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORCH_LAB_", "PYTEST_"))}
     kept |= {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(SRC)}
+    # No process beside each of the hundreds of trainings; tests/recording/ has it.
+    kept |= {"TORCH_LAB_TENSORBOARD": "false", "TORCH_LAB_MACHINE_USE_SECONDS": "0"}
     return kept | changes
 
 
@@ -132,7 +135,7 @@ def digest(value: Any) -> str:
 
     def feed(each: Any) -> None:
         if isinstance(each, torch.Tensor):
-            found.update(each.contiguous().numpy().tobytes())
+            found.update(each.contiguous().flatten().view(torch.uint8).numpy().tobytes())
         elif isinstance(each, Mapping):
             for key in sorted(each, key=str):
                 found.update(str(key).encode())
@@ -145,6 +148,24 @@ def digest(value: Any) -> str:
 
     feed(value)
     return found.hexdigest()[:16]
+
+
+def cut(whole: StoredRun, batch: int, into: Path) -> StoredRun:
+    """The run as it was on disk when it had been killed right after saving at `batch`."""
+    shutil.copytree(whole.path, into)
+    run = StoredRun(into)
+    record = run.record
+    saved = [each for each in record["checkpoints"] if each["name"].startswith("step-")]
+    kept = [each for each in saved if each["batch"] <= batch]
+    best = [each for each in record["checkpoints"] if each["name"] == "best"]
+    record["checkpoints"] = [*kept, kept[-1] | {"name": "last"}]
+    record["checkpoints"] += [each for each in best if each["batch"] <= batch]
+    record["status"] = "running"
+    (into / "run.json").write_text(json.dumps(record))
+    for each in saved:
+        if each not in kept:
+            (into / each["file"]).unlink()
+    return run
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,12 @@ LEVELS = [
         "metrics",
         "metric_states",
         "data",
+        "recording",
+        "paths",
+        "typing",
     },
-    {"callbacks", "checkpoints", "engine"},
-    {"tasks"},
+    {"callbacks", "checkpoints", "engine", "loggers"},
+    {"tasks", "access"},
     {"cli"},
     {"__main__"},
 ]
@@ -35,12 +38,15 @@ SIDEWAYS = {
     "settings": {"errors", "utils"},
     "hparams": {"errors", "utils"},
     "datasets": {"transforms"},
-    "modules": {"metric_states"},
-    "engine": {"callbacks", "checkpoints"},
+    "recording": {"store"},
+    "modules": {"metric_states", "recording"},
+    "callbacks": {"checkpoints"},
+    "engine": {"callbacks", "checkpoints", "loggers"},
+    "access": {"tasks"},
 }
 
 HEAVY = {"torch", "pytorch_lightning", "lightning_fabric", "torchmetrics", "lightning", "clearml"}
-LIGHT_ROOMS = LEVELS[0] | {"experiment", "store", "cli", "__main__", "__init__"}
+LIGHT_ROOMS = LEVELS[0] | {"experiment", "store", "recording", "cli", "__main__", "__init__"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

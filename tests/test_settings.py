@@ -65,11 +65,13 @@ def test_every_key_is_read(tmp_path):
         every-n-steps = 100
         grace-period = 1.5
         lost-after = 120
+        tensorboard = false
+        machine-use-seconds = 0
         """,
     )
     loaded = settings.load(tmp_path)
     assert loaded == settings.Settings(
-        tmp_path, tmp_path / "runs", "digits", 5, 2.0, 100, 1.5, 120.0
+        tmp_path, tmp_path / "runs", "digits", 5, 2.0, 100, 1.5, 120.0, False, 0.0
     )
     assert isinstance(loaded.every_minutes, float)
 
@@ -87,11 +89,30 @@ def test_variables_come_over_the_file(tmp_path, monkeypatch):
 
 def test_every_field_has_its_variable(tmp_path, monkeypatch):
     for field in fields(settings.Settings):
-        monkeypatch.setenv(f"TORCH_LAB_{field.name.upper()}", "3")
+        value = "off" if field.type == "bool" else "3"
+        monkeypatch.setenv(f"TORCH_LAB_{field.name.upper()}", value)
     monkeypatch.delenv("TORCH_LAB_ROOT")
     assert settings.load(tmp_path) == settings.Settings(
-        tmp_path, tmp_path / "3", "3", 3, 3.0, 3, 3.0, 3.0
+        tmp_path, tmp_path / "3", "3", 3, 3.0, 3, 3.0, 3.0, False, 3.0
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("1", True), ("On", True), ("False", False), ("0", False)]
+)
+def test_switches(tmp_path, monkeypatch, text, value):
+    monkeypatch.setenv("TORCH_LAB_TENSORBOARD", text)
+    assert settings.load(tmp_path).tensorboard is value
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("TENSORBOARD", "true or false"), ("MACHINE_USE_SECONDS", "a number of seconds, or 0")],
+)
+def test_what_is_no_switch_or_pause(tmp_path, monkeypatch, name, expected):
+    monkeypatch.setenv(f"TORCH_LAB_{name}", "-3")
+    with pytest.raises(SettingsError, match=f"{name}: expected {expected}"):
+        settings.load(tmp_path)
 
 
 def test_artifacts_do_not_depend_on_where_one_stands(tmp_path, monkeypatch):

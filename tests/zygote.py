@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ class Zygote:
         cwd: Path,
         log: Path,
         errors: Path | None = None,
+        stdin: Path | str = os.devnull,
         env: Mapping[str, str] | None = None,
     ) -> int:
         """Start a command; returns its process id, which is also its group's.
@@ -46,7 +48,8 @@ class Zygote:
         What it prints goes to `log`, or its standard error to `errors`.
         """
         request = {"do": "start", "argv": argv(*words)[3:], "cwd": str(cwd), "env": env or {}}
-        return int(self._ask(request | {"log": str(log), "errors": str(errors or log)}))
+        paths = {"log": str(log), "errors": str(errors or log), "stdin": str(stdin)}
+        return int(self._ask(request | paths))
 
     def wait(self, pid: int) -> int:
         """The exit status, -N for signal N."""
@@ -58,6 +61,13 @@ class Zygote:
         if status is not None and found != status:
             raise AssertionError(f"{words}: exit {found}, expected {status}\n{log.read_text()}")
         return found
+
+    def script(self, path: Path, *words: str | Path, cwd: Path, log: Path) -> None:
+        """Run a Python script, as `python path words…` would, to its end without an error."""
+        request = {"do": "start", "script": str(path), "argv": list(map(str, words)), "env": {}}
+        paths = {"cwd": str(cwd), "log": str(log), "errors": str(log)}
+        if status := self.wait(int(self._ask(request | paths))):
+            raise AssertionError(f"{path}: exit {status}\n{log.read_text()}")
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -80,13 +90,17 @@ def _child(request: dict[str, Any]) -> None:
     os.setsid()
     for descriptor, path in ((1, request["log"]), (2, request["errors"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(request.get("stdin", os.devnull), os.O_RDONLY), 0)
     os.chdir(request["cwd"])
     os.environ.update(request["env"])
     tempfile.tempdir = None  # as the environment says now
-    sys.argv = ["torch-lab", *request["argv"]]
+    script = request.get("script")
+    sys.argv = [script or "torch-lab", *request["argv"]]
     try:
-        main()
+        if script:
+            runpy.run_path(script, run_name="__main__")
+        else:
+            main()
     except SystemExit as end:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -29,6 +29,8 @@ class Settings:
     every_n_steps: int | None = None
     grace_period: float = 30.0
     lost_after: float = 60.0
+    tensorboard: bool = True
+    machine_use_seconds: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,17 @@ class _Kind:
 
     def read(self, text: str) -> Any:
         """The value an environment variable spells, or ValueError."""
+        if self.type is bool:
+            return self.accept(_SWITCH.get(text.strip().lower()))
         return self.accept(self.type(text))
 
 
+_SWITCH = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
 _TEXT = _Kind("a string", str, lambda text: bool(text.strip()))
 _COUNT = _Kind("a positive int", int, lambda number: number > 0)
 _AMOUNT = _Kind("a positive number", float, lambda number: 0 < number < float("inf"))
+_PAUSE = _Kind("a number of seconds, or 0 for never", float, lambda n: 0 <= n < float("inf"))
+_YES_OR_NO = _Kind("true or false", bool)
 _KINDS = {
     "artifacts": _TEXT,
     "default-project": _TEXT,
@@ -60,6 +67,8 @@ _KINDS = {
     "every-n-steps": _COUNT,
     "grace-period": _AMOUNT,
     "lost-after": _AMOUNT,
+    "tensorboard": _YES_OR_NO,
+    "machine-use-seconds": _PAUSE,
 }
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch_lab.checkpoints import files
 from torch_lab.errors import (
@@ -25,10 +25,15 @@ from torch_lab.errors import (
     SaveFailed,
     StoreError,
 )
-from torch_lab.store.journal import Journal
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import CheckpointEntry, Progress, Record, RecordWriter
+from torch_lab.store.record import (
+    CheckpointEntry,
+    MetricSummary,
+    Progress,
+    Record,
+    RecordWriter,
+)
 from torch_lab.utils.threads import leave_signals_to_main
 
 STEP_FILE = re.compile(r"step-(\d+)\.ckpt")
@@ -46,6 +51,17 @@ class SavePoint:
     best: bool = False
 
 
+class Books(Protocol):
+    """What was recorded of the run: its journal, or all of it."""
+
+    @property
+    def summary(self) -> Mapping[str, MetricSummary]:
+        """Each metric's last, least and greatest value."""
+
+    def sync(self) -> None:
+        """Make it durable."""
+
+
 class Keeper:
     """Saves a run's own checkpoints and keeps run.json's list of them true."""
 
@@ -54,14 +70,14 @@ class Keeper:
         run: RunDirectory,
         lock: Lock,
         writer: RecordWriter,
-        journal: Journal,
+        books: Books,
         *,
         keep: int,
     ) -> None:
         self._run = run
         self._lock = lock
         self._writer = writer
-        self._journal = journal
+        self._books = books
         self._keep = max(1, keep)
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="checkpoint", initializer=leave_signals_to_main
@@ -103,7 +119,7 @@ class Keeper:
         path = self.path(point.batch)
         digest = files.publish(draft, path, before_replace=self._lock.check)
         try:
-            self._journal.sync()  # the rows up to the save are on disk before the save counts
+            self._books.sync()  # the rows up to the save are on disk before the save counts
             self._list(_entry(path, point, digest), point)
         except StoreError as error:
             raise SaveFailed(
@@ -126,7 +142,7 @@ class Keeper:
             _link(self._run, name, entry)
         self._writer.update(
             checkpoints=(*kept, *links.values()),
-            metrics=self._journal.summary,
+            metrics=self._books.summary,
             progress=Progress(point.batch, point.step, point.epoch),
         )
         for each in dropped:

@@ -6,12 +6,12 @@ import fnmatch
 import os
 import platform
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from torch_lab.store.asking import ask, contents
 from torch_lab.store.failures import storing
 from torch_lab.store.git import git_state
 from torch_lab.store.host import hostname
@@ -45,7 +45,6 @@ _VARIABLES = (
     "MASTER_PORT",
 )
 _GPU_FIELDS = ("index", "name", "memory.total", "driver_version", "uuid")
-_TIMEOUT = 10
 
 
 def write(run: RunDirectory, root: Path) -> None:
@@ -108,8 +107,8 @@ def _cpu() -> dict[str, Any]:
 
 def _cpu_model() -> str | None:
     if sys.platform == "darwin":
-        return _ask("sysctl", "-n", "machdep.cpu.brand_string")
-    match = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.MULTILINE)
+        return ask("sysctl", "-n", "machdep.cpu.brand_string")
+    match = re.search(r"^model name\s*:\s*(.+)$", contents("/proc/cpuinfo"), re.MULTILINE)
     return match[1] if match else platform.processor() or platform.machine() or None
 
 
@@ -118,7 +117,7 @@ def _usable_cores() -> float | None:
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count()
     cores = len(os.sched_getaffinity(0))
-    quota = _text("/sys/fs/cgroup/cpu.max").split()
+    quota = contents("/sys/fs/cgroup/cpu.max").split()
     if len(quota) == 2 and quota[0].isdigit():
         return min(cores, int(quota[0]) / int(quota[1]))
     return cores
@@ -127,10 +126,10 @@ def _usable_cores() -> float | None:
 def _memory() -> dict[str, int | None]:
     """Bytes: in the machine, free for use, and the container's limit."""
     if sys.platform == "darwin":
-        total = _ask("sysctl", "-n", "hw.memsize")
+        total = ask("sysctl", "-n", "hw.memsize")
         return {"total": int(total) if total else None, "available": None, "limit": None}
-    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB", _text("/proc/meminfo"), re.MULTILINE))
-    limit = _text("/sys/fs/cgroup/memory.max").strip()
+    kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB", contents("/proc/meminfo"), re.MULTILINE))
+    limit = contents("/sys/fs/cgroup/memory.max").strip()
     return {
         "total": _bytes(kilobytes.get("MemTotal")),
         "available": _bytes(kilobytes.get("MemAvailable")),
@@ -144,7 +143,7 @@ def _bytes(kilobytes: str | None) -> int | None:
 
 def _gpus() -> list[dict[str, Any]]:
     fields = ",".join(_GPU_FIELDS)
-    answer = _ask("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
+    answer = ask("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
     gpus = []
     for line in (answer or "").splitlines():
         values = [value.strip() for value in line.split(",")]
@@ -158,7 +157,7 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def _driver() -> str | None:
-    match = re.search(r"Module\s+([\d.]+)", _text("/proc/driver/nvidia/version"))
+    match = re.search(r"Module\s+([\d.]+)", contents("/proc/driver/nvidia/version"))
     return match[1] if match else None
 
 
@@ -166,7 +165,7 @@ def _torch_cuda() -> str | None:
     """The CUDA version that the installed torch was built with, read from its source."""
     for place in sys.path:
         match = re.search(
-            r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", _text(f"{place}/torch/version.py"), re.MULTILINE
+            r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", contents(f"{place}/torch/version.py"), re.MULTILINE
         )
         if match:
             return match[1]
@@ -183,20 +182,3 @@ def _variables() -> tuple[dict[str, str], dict[str, str]]:
     slurm = {name: value for name, value in chosen.items() if name.startswith("SLURM_")}
     others = {name: value for name, value in chosen.items() if name not in slurm}
     return mask(slurm), mask(others)
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _ask(*command: str) -> str | None:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -180,7 +180,7 @@ def _ambiguous(text: str, matches: Sequence[StoredRun]) -> RunNotFound:
 def _not_found(text: str, known: Sequence[StoredRun], artifacts: Path) -> RunNotFound:
     message = f'no run "{text}" in {artifacts}'
     if not known:
-        return RunNotFound(message, hint="There are no runs there yet.")
+        return RunNotFound(message, hint="There are no runs there yet: `train HPARAMS` makes one.")
     from difflib import get_close_matches  # slow to import, and needed only here
 
     names = {name: name for run in known for name in (run.directory.name, "/".join(_script(run)))}

@@ -59,8 +59,18 @@ class RunDirectory:
 
     @property
     def media(self) -> Path:
-        """The folder of images and figures."""
+        """The folder of images, figures, tables, texts and artifacts."""
         return self.path / "media"
+
+    @property
+    def summaries(self) -> Path:
+        """The folder of what only TensorBoard knows how to show."""
+        return self.path / "summaries"
+
+    @property
+    def machine(self) -> Path:
+        """The folder of what was seen of the machine's use."""
+        return self.path / "machine"
 
     @property
     def tensorboard(self) -> Path:

@@ -158,7 +158,8 @@ def read(run: RunDirectory) -> Record:
         return _parse(loads(content))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         detail = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise StoreError(f"{run.record_file} is damaged: {detail}") from error
+        hint = "Its checkpoints may be sound: a .ckpt file can be given by its path."
+        raise StoreError(f"{run.record_file} is damaged: {detail}", hint=hint) from error
 
 
 def status(run: RunDirectory, record: Record, lost_after: float = LOST_AFTER) -> str:

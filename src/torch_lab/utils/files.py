@@ -11,27 +11,33 @@ from typing import BinaryIO
 
 
 def write_atomic(
-    path: Path, data: bytes, *, before_replace: Callable[[], None] | None = None
+    path: Path,
+    data: bytes,
+    *,
+    before_replace: Callable[[], None] | None = None,
+    durable: bool = True,
 ) -> None:
     """Replace `path` by `data`, on disk on return; a reader sees the old or the new file."""
-    with open_atomic(path, before_replace=before_replace) as file:
+    with open_atomic(path, before_replace=before_replace, durable=durable) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
 def open_atomic(
-    path: Path, *, before_replace: Callable[[], None] | None = None
+    path: Path, *, before_replace: Callable[[], None] | None = None, durable: bool = True
 ) -> Iterator[BinaryIO]:
     """A new file that takes the name `path` when the block ends well, and vanishes when it fails.
 
-    `before_replace` is called when everything is on disk, and may still refuse by raising.
+    `before_replace` is called when everything is on disk, and may still refuse by raising. Not
+    durable: it is left to the caller when things are flushed to disk.
     """
     temporary = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if before_replace is not None:
             before_replace()
         temporary.replace(path)
@@ -39,7 +45,8 @@ def open_atomic(
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    fsync_directory(path.parent)
+    if durable:
+        fsync_directory(path.parent)
 
 
 def fsync_directory(path: Path) -> None:
