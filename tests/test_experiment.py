@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from script_helpers import clean_imports, make_package, output, python, write
 from torch_lab import experiment
-from torch_lab.errors import ConfigurationError, ScriptError, UsageError
-from torch_lab.experiment.arguments import bind_arguments
+from torch_lab.errors import ConfigurationError, ScriptError
 
 
 @pytest.fixture
@@ -332,85 +329,6 @@ def test_lightning_pytorch_is_one_clear_error(folder, monkeypatch, line, name, c
         f"my_project/models.py:2: {line} -> {change}",
         f"my_project/experiments/00_a/__main__.py:{LINE}: {line} -> {change}",
     ]
-
-
-# Arguments
-
-
-def plain(config, a, b="x", *rest):
-    """Parameters without annotations."""
-
-
-def typed(
-    config, weights: Path, n: int = 3, *names: str, flag: bool = False, lr: float | None = None
-):
-    """Parameters of every type that is parsed."""
-
-
-def named(config, *, name, count: int = 0):
-    """Keyword-only parameters, one of them needed."""
-
-
-def unresolved(config, n: int, other: Missing = None):  # noqa: F821
-    """An annotation that only a type checker could resolve."""
-
-
-@pytest.mark.parametrize(
-    ("function", "args", "positional", "keywords"),
-    [
-        (plain, ["1"], ["1"], {}),
-        (plain, ["1", "2", "3", "--a=4"], ["1", "2", "3", "--a=4"], {}),
-        (plain, ["-v", "--", "--flag"], ["-v", "--", "--flag"], {}),
-        (typed, ["a/b"], [Path("a/b")], {}),
-        (typed, ["a", "4", "5", "6"], [Path("a"), 4, "5", "6"], {}),
-        (typed, ["a", "--flag=true", "--lr=1e-3"], [Path("a")], {"flag": True, "lr": 1e-3}),
-        (typed, ["--flag=no", "a", "4", "--n=5"], [Path("a"), 4, "--n=5"], {"flag": False}),
-        (named, ["--name=a=b", "--count=2"], [], {"name": "a=b", "count": 2}),
-        (unresolved, ["3", "x"], [3, "x"], {}),
-    ],
-)
-def test_binding(function, args, positional, keywords):
-    assert bind_arguments(function, "infer_config", args) == (positional, keywords)
-
-
-@pytest.mark.parametrize(
-    ("function", "args", "message"),
-    [
-        (plain, [], "the arguments do not fit infer_config: missing a required argument: 'a'; "
-         "got none"),
-        (named, [], "the arguments do not fit infer_config: missing a required "),
-        (named, ["x", "--name=y"], "the arguments do not fit infer_config: too many positional "
-         "arguments; got x --name=y"),
-        (typed, ["a", "x"], "n: expected an int, got 'x'"),
-        (typed, ["a", "--flag=maybe"], "flag: expected true or false, got 'maybe'"),
-        (typed, ["a", "--lr=fast"], "lr: expected a number, got 'fast'"),
-        (named, ["--name=x", "--name=y"], "--name is given twice: x and y"),
-    ],
-)  # fmt: skip
-def test_binding_mistakes(function, args, message):
-    with pytest.raises(UsageError) as caught:
-        bind_arguments(function, "infer_config", args)
-    assert caught.value.message.startswith(message)
-
-
-def test_binding_mistakes_show_the_signature():
-    with pytest.raises(UsageError) as caught:
-        bind_arguments(named, "infer_config", ["--name=x", "--count=y"])
-    line = inspect.getsourcelines(named)[1]
-    assert caught.value.hint == (
-        "it is defined as infer_config(config, *, name, count: int = 0), "
-        f"{Path(__file__).relative_to(Path.cwd())}:{line}"
-    )
-
-
-def test_a_function_without_config():
-    with pytest.raises(ConfigurationError, match="can't be called with config"):
-        bind_arguments(lambda: None, "infer_config", [])
-
-
-def test_a_callable_object():
-    function = SimpleNamespace().__eq__
-    assert bind_arguments(function, "infer_config", []) == ([], {})
 
 
 # Speed

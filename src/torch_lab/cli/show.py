@@ -14,32 +14,56 @@ OPTIONS = (Option("--json", help="everything, for other programs"), HELP)
 
 HELP_TEXT = f"""\
 lab show RUN[:CHECKPOINT] [options]      all about one run
+lab show HPARAMS [options]               a script's values, the fields of its config, its runs
 
   lab show 00_digits-hparams_v3            by name
   lab show 3f2a                            by the beginning of a name or id
   lab show 00_digits/hparams               the newest run of that script
   lab show data/artifacts/00_digits-hparams_v3
   lab show 3f2a:best                       one checkpoint of it
+  lab show my_project/experiments/00_digits/hparams.py
 
 {option_lines(OPTIONS)}
 """
 
 
 def command(argv: Sequence[str]) -> int | None:
-    """Show a run."""
+    """Show a run or a script."""
     reader = Reader(argv, OPTIONS)
     parsed = reader.read(reader.refuse)
     if answered(parsed, HELP_TEXT):
         return 0
-    sys.stdout.write(_description(parsed))
+    if len(parsed.words) != 1:
+        got = f", got {len(parsed.words)}" if parsed.words else ""
+        raise UsageError(f"lab show takes one run or script{got}", hint="`lab runs` lists the runs")
+    (word,) = parsed.words
+    if word.endswith(".py") and Path(word).is_file():
+        return _show_script(Path(word), parsed)
+    return _say(_run(word, parsed))
+
+
+def _say(text: str) -> int:
+    sys.stdout.write(text)
     sys.stdout.flush()
     return 0
 
 
-def _description(parsed: Parsed) -> str:
-    if len(parsed.words) != 1:
-        got = f", got {len(parsed.words)}" if parsed.words else ""
-        raise UsageError(f"lab show takes one run{got}", hint="`lab runs` lists them")
+def _show_script(path: Path, parsed: Parsed) -> int:
+    """What is wrong with its values is said last; what could be set in their place comes first."""
+    from torch_lab.tasks import show_script as task
+    from torch_lab.utils.streams import colorful, terminal_width
+
+    view = task.ScriptView.of(path)
+    if parsed.has("--json"):
+        return _say(json.dumps(task.as_data(view), indent=2) + "\n")
+    width, color = terminal_width(sys.stdout), colorful(sys.stdout)
+    _say(task.describe(view, width=width, color=color))
+    if view.problem is not None:
+        raise view.problem
+    return 0
+
+
+def _run(word: str, parsed: Parsed) -> str:
     from torch_lab import settings
     from torch_lab.store import find
     from torch_lab.tasks import show as task
@@ -48,7 +72,7 @@ def _description(parsed: Parsed) -> str:
     cwd = Path.cwd()
     ours = settings.load(cwd)
     lost_after = ours.lost_after
-    run, name = find.resolve(parsed.words[0], ours.artifacts, cwd=cwd, lost_after=lost_after)
+    run, name = find.resolve(word, ours.artifacts, cwd=cwd, lost_after=lost_after)
     view = task.View.of(run, find.runs(ours.artifacts, lost_after=lost_after), name)
     if parsed.has("--json"):
         return json.dumps(task.as_data(view), indent=2) + "\n"

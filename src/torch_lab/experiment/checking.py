@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch_lab.errors import ConfigurationError
-from torch_lab.experiment.arguments import where
 from torch_lab.experiment.finding import Experiment
 from torch_lab.experiment.foreign import foreign_problems
+from torch_lab.experiment.signatures import where
 from torch_lab.utils.text import shown, suggestion
 
 _LOADERS = ("train_dataloaders", "val_dataloaders", "test_dataloaders", "predict_dataloaders")
@@ -23,7 +23,7 @@ _NEEDED_LOADERS = {"train_config": "train_dataloaders", "infer_config": "predict
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a configuration function returned, checked."""
+    """What a configuration function returned, checked; `config` is what it was given."""
 
     module: Any
     train_dataloaders: Any = None
@@ -32,6 +32,7 @@ class Configuration:
     predict_dataloaders: Any = None
     datamodule: Any = None
     callbacks: tuple[Any, ...] = ()
+    config: Any = None
 
 
 def checked(

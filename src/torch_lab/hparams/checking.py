@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch_lab.errors import HparamsError
+from torch_lab.hparams import lines, typed
 from torch_lab.hparams.kinds import NAME, NAMES, POSITIVE, POSITIVE_INT, Kind, is_int, one_of
 from torch_lab.hparams.kinds import optional as _optional
 from torch_lab.hparams.lightning import trainer_kwargs
 from torch_lab.hparams.sections import CheckpointSection, Hparams, TrainerSection
+from torch_lab.hparams.structures import is_instance, plain
+from torch_lab.utils import twins
 from torch_lab.utils.copying import plain_copy
 from torch_lab.utils.paths import display
 from torch_lab.utils.text import shown, suggestion
@@ -56,6 +59,7 @@ TASK: dict[str, Kind] = {
     "sdk": one_of("bool"),
     **_WITHOUT_MEANING,
 }
+_MOVED = {"task.init": "what it holds stands in task itself, one level up"}
 _TRAINER_DEFAULTS = {
     "max_epochs": -1,
     "num_sanity_val_steps": 0,
@@ -74,14 +78,27 @@ _FORBIDDEN = {
 }
 
 
-def check(raw: object, source: Path | str = "hparams") -> Hparams:
-    """Frozen hyperparameters from a dict, which stays as it is; HparamsError names all mistakes."""
+def check(
+    raw: object,
+    source: Path | str = "hparams",
+    *,
+    config_type: Any = None,
+    awaited: Collection[str] = (),
+) -> Hparams:
+    """Frozen hyperparameters from a dict, which stays as it is; HparamsError names all mistakes.
+
+    With `config_type`, a dataclass or the like, the config is checked too; fields that it lacks
+    are no mistake if they are `awaited`.
+    """
     if not isinstance(raw, dict):
         raise HparamsError(_named(source), [f"hparams: expected a dict, got {shown(raw)}"])
-    checker = _Checker()
+    checker = _Checker(config_type, awaited)
     hparams = checker.hparams(plain_copy(raw), source if isinstance(source, Path) else None)
     if checker.problems:
-        raise HparamsError(_named(source), checker.problems)
+        problems = checker.problems
+        if isinstance(source, Path):
+            problems = lines.located(source, problems)
+        raise HparamsError(_named(source), problems)
     return hparams
 
 
@@ -92,7 +109,9 @@ def _named(source: Path | str) -> str:
 class _Checker:
     """Goes through the sections, collecting problems instead of stopping at the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, config_type: Any, awaited: Collection[str]) -> None:
+        self._config_type = config_type
+        self._awaited = awaited
         self.problems: list[str] = []
 
     def hparams(self, raw: dict[Any, Any], path: Path | None) -> Hparams:
@@ -102,9 +121,12 @@ class _Checker:
         raw_checkpoint = {} if chosen is None else self._dict("checkpoint", chosen)
         checkpoint = self._fields("checkpoint", raw_checkpoint, CHECKPOINT)
         trainer = self._trainer(self._section(raw, "trainer"))
+        self._refuse_twins(trainer.init, [path] if path else [])
         seed = raw.get("seed", DEFAULT_SEED)
         self._value("seed", seed, SEED)
-        config = self._section(raw, "config")
+        given = raw.get("config", {})
+        config = self._dict("config", plain(given) if is_instance(given) else given)
+        resolved = self._resolved(config)
         if self.problems:  # the values may not even convert
             return Hparams(path, task, CheckpointSection(), trainer, None, config)
         return Hparams(
@@ -115,7 +137,13 @@ class _Checker:
             seed=None if seed is None else int(seed),
             config=config,
             notices=tuple(_notices(task, checkpoint)),
+            resolved=resolved,
         )
+
+    def _resolved(self, config: dict[Any, Any]) -> dict[Any, Any] | None:
+        if self._config_type is None:
+            return None
+        return typed.resolved(self._config_type, config, self.problems, self._awaited)
 
     def _trainer(self, raw: dict[Any, Any]) -> TrainerSection:
         self._refuse_unknown("trainer.", raw, TRAINER_SECTIONS)
@@ -143,6 +171,13 @@ class _Checker:
         known = {k: v for k, v in trainer_kwargs(section).items() if k not in _FORBIDDEN}
         return self._fields(where, allowed, known)
 
+    def _refuse_twins(self, init: dict[str, Any], scripts: list[Path]) -> None:
+        """Loggers, plugins and the like, alone or in lists."""
+        for key, value in init.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            if any(map(twins.is_twin, values)):
+                self.problems.append(twins.problem(f"trainer.init.{key}", values, scripts))
+
     def _fields(
         self, where: str, values: dict[Any, Any], kinds: Mapping[str, Kind]
     ) -> dict[str, Any]:
@@ -169,7 +204,8 @@ class _Checker:
         names = [*known]
         for key in values:
             if key not in names:
-                self.problems.append(f"{where}{key}: unknown key; {suggestion(str(key), names)}")
+                better = _MOVED.get(f"{where}{key}") or suggestion(str(key), names)
+                self.problems.append(f"{where}{key}: unknown key; {better}")
 
 
 def _checkpoint_section(values: dict[str, Any]) -> CheckpointSection:
@@ -181,6 +217,8 @@ def _checkpoint_section(values: dict[str, Any]) -> CheckpointSection:
 
 def _notices(task: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
     notices = [f"task.{key} has no effect here" for key in _WITHOUT_MEANING if key in task]
+    if task.get("sdk"):
+        notices.append("task.sdk has no effect yet: this version opens no ClearML task")
     if not checkpoint.get("strict", True) and not checkpoint.get("weights_only", False):
         notices.append("checkpoint.strict has an effect only with checkpoint.weights_only True")
     return notices

@@ -11,6 +11,7 @@ from typing import Any
 from torch_lab.errors import HparamsError, ScriptError
 from torch_lab.hparams.checking import SECTIONS, TRAINER_SECTIONS
 from torch_lab.hparams.dotted import follow
+from torch_lab.hparams.lines import located
 from torch_lab.utils.copying import plain_copy
 from torch_lab.utils.paths import display
 from torch_lab.utils.scripts import existing_script, import_script_as_module
@@ -42,7 +43,7 @@ def extend(
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        raise HparamsError(source, problems)
+        raise HparamsError(source, located(Path(caller), problems) if caller else problems)
     return hparams
 
 
@@ -57,7 +58,7 @@ def script_hparams(path: Path) -> dict[Any, Any]:
         dicts = [name for name, v in variables.items() if isinstance(v, dict) and name[0] != "_"]
         names = f"; {suggestion('hparams', dicts)}" if dicts else ""
         problem = f"hparams: missing; expected a dict of that name{names}"
-    raise HparamsError(display(path), [problem])
+    raise HparamsError(display(path), located(path, [problem]))
 
 
 def _base_dict(

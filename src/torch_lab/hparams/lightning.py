@@ -13,12 +13,15 @@ from functools import cache
 from pathlib import Path
 
 from torch_lab.errors import TorchLabError
-from torch_lab.hparams.kinds import ANYTHING, Kind, one_of
+from torch_lab.hparams.kinds import ANYTHING, POSITIVE_INT, Kind, one_of
 
 _METHODS = {"init": "__init__", "fit": "fit", "validate": "validate", "predict": "predict"}
 _TYPES = {name: name for name in ("bool", "int", "float", "str", "list", "dict")} | {
     "_PATH": "path"
 }
+
+# What Lightning takes and then fails on, in the midst of training.
+_NARROWER = {"accumulate_grad_batches": POSITIVE_INT}
 
 
 @cache
@@ -26,7 +29,8 @@ def trainer_kwargs(section: str) -> dict[str, Kind]:
     """What `trainer.<section>` may hold, by name; the module and its data are among it."""
     function = _functions()[_METHODS[section]]
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    return {a.arg: _kind(a.annotation) for a in arguments if a.arg != "self"}
+    kinds = {a.arg: _kind(a.annotation) for a in arguments if a.arg != "self"}
+    return {name: _NARROWER.get(name, kind) for name, kind in kinds.items()}
 
 
 @cache

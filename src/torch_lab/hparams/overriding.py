@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import PurePath
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_lab.errors import UsageError
+from torch_lab.hparams import typed
 from torch_lab.hparams.checking import CHECKPOINT, SECTIONS, SEED, TASK, TRAINER_SECTIONS
 from torch_lab.hparams.dotted import Way, follow
-from torch_lab.hparams.kinds import ANYTHING, Kind, is_int, is_number, literals, one_of, optional
+from torch_lab.hparams.kinds import ANYTHING, Kind, one_of, optional
 from torch_lab.hparams.lightning import trainer_kwargs
+from torch_lab.hparams.reading import read_like
+from torch_lab.utils.copying import plain_copy
 from torch_lab.utils.text import nearest, shown, suggestion
 
 
-def override(hparams: dict[str, Any], texts: Sequence[str]) -> None:
+def override(hparams: dict[str, Any], texts: Sequence[str], config_type: Any = None) -> None:
     """Apply overrides to a resolved dict of hyperparameters; UsageError names all mistakes."""
     problems: list[str] = []
     for key, text in [_split(item) for item in texts]:
         try:
-            _apply(hparams, key, text)
+            _apply(hparams, key, text, config_type)
         except ValueError as error:
             problems.append(f"--set {key}={text}: {error}")
     if problems:
@@ -33,10 +35,59 @@ def _split(item: str) -> tuple[str, str]:
     return key.strip(), text
 
 
-def _apply(hparams: dict[str, Any], key: str, text: str) -> None:
+def config_keys(texts: Sequence[str]) -> list[str]:
+    """The dotted keys below `config` that overrides give a value."""
+    keys = [_words(_split(item)[0]) for item in texts]
+    return [".".join(words) for words in keys if words[0] == "config"]
+
+
+def _words(key: str) -> list[str]:
     words = key.split(".")
-    if words[0] not in SECTIONS:
-        words = ["config", *words]
+    return words if words[0] in SECTIONS else ["config", *words]
+
+
+def put(hparams: dict[str, Any], values: Mapping[str, Any], config_type: Any = None) -> None:
+    """Give keys, dotted as for `--set`, values of Python's; UsageError names those there aren't.
+
+    What the values should be is left to the check that follows.
+    """
+    problems: list[str] = []
+    for key, value in values.items():
+        try:
+            _put(hparams, key, value, config_type)
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    if problems:
+        raise UsageError("\n".join(problems))
+
+
+def _put(hparams: dict[str, Any], key: str, value: Any, config_type: Any) -> None:
+    words = _words(key)
+    if words[0] == "config" and config_type is not None:
+        typed.put(config_type, hparams["config"], words[1:], value, _sections_like(key))
+        return
+    way = follow(hparams, words)
+    if way is not None and not way.rest:
+        way.container[way.key] = plain_copy(value)
+    elif way is None or not isinstance(way.value, dict) or len(way.rest) > 1:
+        raise ValueError(_no_such_level(way, words))
+    elif words[0] == "config":
+        raise ValueError(_unknown_in_config(way, key))
+    else:
+        way.value[way.rest[0]] = plain_copy(value)
+
+
+def _sections_like(key: str) -> list[str]:
+    """The section that a key which is unknown in `config` may have been meant for."""
+    section = nearest(key.partition(".")[0], SECTIONS)
+    return [section] if section else []
+
+
+def _apply(hparams: dict[str, Any], key: str, text: str, config_type: Any) -> None:
+    words = _words(key)
+    if words[0] == "config" and config_type is not None:
+        typed.assign(config_type, hparams["config"], words[1:], text, _sections_like(key))
+        return
     way = follow(hparams, words)
     if words[0] == "config":
         _apply_to_config(way, key, text)
@@ -84,56 +135,8 @@ def _apply_to_config(way: Way | None, key: str, text: str) -> None:
 
 
 def _unknown_in_config(way: Way, key: str) -> str:
-    section = nearest(key.split(".")[0], SECTIONS) if way.done == ("config",) else None
     if isinstance(way.value, dict):
-        names = [*way.value, section] if section else [*way.value]
-        meant = suggestion(way.rest[0], names)
+        sections = _sections_like(key) if way.done == ("config",) else []
+        meant = suggestion(way.rest[0], [*way.value, *sections])
         return f"{'.'.join(way.done)} has no {way.rest[0]}; {meant} (new keys go into the script)"
     return _no_such_level(way, ())
-
-
-def read_like(old: object, text: str) -> object:
-    """The value that `text` stands for in place of `old`, or ValueError."""
-    if isinstance(old, str):
-        return text
-    value = literals(text)[0] if literals(text) else text
-    if old is None:
-        return value
-    try:
-        return _converted(old, value, text)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"expected {_like(old)}, as in the script ({shown(old)}); got {shown(value)}"
-        ) from None
-
-
-def _converted(old: object, value: Any, text: str) -> object:
-    """`value` in the type of `old`, or TypeError or ValueError."""
-    if isinstance(old, PurePath):
-        return type(old)(text)
-    if isinstance(old, bool):
-        accepted = isinstance(value, bool)
-    elif is_int(old):
-        accepted = is_int(value) or (isinstance(value, float) and value.is_integer())
-        return int(value) if accepted else _refuse()
-    elif is_number(old):
-        # float() also knows nan and inf, which are no literals
-        return float(value) if is_number(value) else float(text)
-    elif isinstance(old, (list, tuple)):
-        plain = list if isinstance(old, list) else tuple
-        return plain(value) if isinstance(value, (list, tuple)) else _refuse()
-    else:
-        accepted = type(value) is type(old)
-    return value if accepted else _refuse()
-
-
-def _refuse() -> object:
-    raise TypeError
-
-
-def _like(old: object) -> str:
-    for name in ("bool", "int", "float", "list", "dict"):
-        kind = one_of(name)
-        if kind.accepts(old):
-            return kind.expected
-    return f"a {type(old).__name__}"

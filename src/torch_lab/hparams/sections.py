@@ -34,7 +34,10 @@ class TrainerSection:
 
 @dataclass(frozen=True)
 class Hparams:
-    """The hyperparameters of one run; `notices` names what was accepted and has no effect."""
+    """The hyperparameters of one run; `notices` names what was accepted and has no effect.
+
+    `config` is as it was given; `resolved` has the defaults of its type too, where it has one.
+    """
 
     path: Path | None
     task: dict[str, Any]
@@ -43,6 +46,7 @@ class Hparams:
     seed: int | None
     config: dict[str, Any]
     notices: tuple[str, ...] = ()
+    resolved: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The plain dict with every default filled in, a copy; it passes the check again."""
@@ -53,7 +57,7 @@ class Hparams:
                 "checkpoint": asdict(self.checkpoint),
                 "trainer": trainer,
                 "seed": self.seed,
-                "config": self.config,
+                "config": self.config if self.resolved is None else self.resolved,
             }
         )
         return copied

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_lab.errors import CheckpointNotFound
+from torch_lab.recording import overview
 from torch_lab.store.find import StoredRun
 from torch_lab.store.record import CheckpointEntry, Record
 from torch_lab.store.values import decode
@@ -53,6 +54,7 @@ def describe(view: View, *, color: bool = False, now: float | None = None) -> st
         _section("checkpoints", list(_checkpoint_rows(view.checkpoints))),
         _section("hparams", list(_hparams(view.run.record))),
         _section("environment", list(_environment_rows(view))),
+        _section("recorded", list(overview.rows(view.run.directory))),
         _section(f"files in {view.run.directory.path}", list(_files(view.run.directory.path))),
     ]
     return "\n".join("\n".join(lines) + "\n" for lines in sections if lines)
@@ -68,6 +70,8 @@ def as_data(view: View, now: float | None = None) -> dict[str, Any]:
         "children": [{"id": child.id, "name": child.name} for child in view.children],
         "environment": dict(view.environment),
         "git": dict(view.git),
+        "media": overview.media(view.run.directory),
+        "machine_use": overview.machine_use(view.run.directory),
         "files": dict(_sizes(view.run.directory.path)),
     }
 
@@ -129,6 +133,8 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     done = record.progress
     yield "progress", f"epoch {done.epoch}, step {done.step}, batch {done.batch}"
     yield "command", " ".join(record.command) or MISSING
+    if record.overrides:
+        yield "overrides", ", ".join(record.overrides)
     yield "host", record.host or MISSING
     yield "seed", MISSING if record.seed is None else str(record.seed)
     if record.parent is not None:
