@@ -205,7 +205,7 @@ class TestSeparate:
 
     def test_own_functions(self) -> None:
         x, md = torch.arange(2), {"y": torch.arange(2)}
-        pairs = TransformSeparate(plain, lambda batch: [(10, {}), (20, {})])
-        assert pairs(x, md) == ([9, 19], [{}, {}])
-        as_in_1_x = TransformSeparate(plain, lambda batch: (list(batch[0]), [{}, {}]))
-        assert as_in_1_x(x, md) == ([-1, 0], [{}, {}])
+        separated = TransformSeparate(plain, lambda batch: (list(batch[0]), [{}, {}]))
+        assert separated(x, md) == ([-1, 0], [{}, {}])
+        with pytest.raises(ValueError, match="zip"):
+            TransformSeparate(plain, lambda batch: [[1, 2], [{}]])(x, md)

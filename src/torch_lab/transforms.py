@@ -162,7 +162,8 @@ class TransformIterable(BaseTransform):
 class TransformSeparate(BaseTransform):
     """Applies a transform to each sample of a collated batch; returns the lists of all x and md.
 
-    Made for `output_transform`. `separate_fn((x, md))` splits the batch into pairs `(x, md)`.
+    Made for `output_transform`. `separate_fn((x, md))` returns the list of all x and that of all
+    md, as `torch_lab.utils.default_separate` does.
     """
 
     def __init__(
@@ -175,10 +176,8 @@ class TransformSeparate(BaseTransform):
 
     def compute(self, x: Any, md: Any) -> tuple[list[Any], list[Any]]:
         """Apply the transform sample by sample."""
-        samples = self.separate_fn((x, md))
-        # In 1.x a separate_fn returned the tuple (all x, all md).
-        pairs = zip(*samples, strict=True) if isinstance(samples, tuple) else samples
-        transformed = [self.transform(*pair) for pair in pairs]
+        xs, mds = self.separate_fn((x, md))
+        transformed = [self.transform(*sample) for sample in zip(xs, mds, strict=True)]
         return [pair[0] for pair in transformed], [pair[1] for pair in transformed]
 
 

@@ -246,3 +246,40 @@ class TestFiles:
         (artifacts.cwd / "a.ckpt").mkdir()
         with pytest.raises(CheckpointError, match="is a folder"):
             artifacts("a.ckpt")
+
+
+class TestTasksOfOldVersions:
+    """What torch-lab 1.x left in NAME-ID: `model_weights/`, fetched ones below `train/`."""
+
+    TASK = "00ff" * 8
+
+    @pytest.fixture
+    def folder(self, artifacts: Artifacts) -> Path:
+        folder = artifacts.root / f"00_digits-hparams-v4-{self.TASK}"
+        files.save({"batch": 8}, folder / "model_weights" / "last.ckpt")
+        files.save({"batch": 7}, folder / "model_weights" / "epoch=1-step=7.ckpt")
+        files.save({"batch": 6}, folder / "train" / "model_weights" / "best.ckpt")
+        return folder
+
+    @pytest.mark.parametrize(
+        ("name", "batch"), [("last", 8), ("epoch=1-step=7", 7), ("best", 6), ("best.ckpt", 6)]
+    )
+    def test_by_name(self, artifacts: Artifacts, folder: Path, name: str, batch: int) -> None:
+        artifacts.run()
+        assert artifacts.batch(self.TASK, name) == batch
+        assert artifacts.batch(f"{self.TASK}:{name}", "other") == batch
+        parent = artifacts(self.TASK, name).parent
+        assert parent is not None
+        assert (parent.id, parent.name) == (self.TASK, "00_digits-hparams-v4")
+
+    def test_names_that_are_not_there(self, artifacts: Artifacts, folder: Path) -> None:
+        has = r"it has best, epoch=1-step=7, last"
+        with pytest.raises(CheckpointNotFound, match=f"no checkpoint 'l\\*' in {folder}: {has}"):
+            artifacts(self.TASK, "l*")
+        with pytest.raises(RunNotFound):
+            artifacts(self.TASK[:8])
+
+    def test_damaged(self, artifacts: Artifacts, folder: Path) -> None:
+        (folder / "model_weights" / "last.ckpt").write_bytes(b"no zip")
+        with pytest.raises(CheckpointDamaged):
+            artifacts(self.TASK)

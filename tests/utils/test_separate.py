@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from torch_lab.utils import default_separate, separate
+from torch_lab.utils import _separate, default_separate, separate
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -41,14 +41,33 @@ def plain(value: Any) -> Any:
 )
 def test_the_reverse_of_default_collate(samples: list[Any]) -> None:
     expected = plain(samples)
-    assert plain(default_separate(default_collate(samples))) == expected
-    assert plain(separate(default_collate(samples))) == expected
+    batch = default_collate(samples)
+    assert plain(_separate.samples(batch)) == expected
+    if not isinstance(samples[0], list):
+        assert plain(default_separate(batch)) == expected
+        assert plain(separate(batch)) == expected
 
 
 def test_a_batch_of_data_and_metadata() -> None:
     batch = default_collate([(torch.zeros(2), {"y": 0}), (torch.ones(2), {"y": 1})])
-    assert plain(separate(batch)) == [[[0.0, 0.0], {"y": 0}], [[1.0, 1.0], {"y": 1}]]
-    assert plain(separate(tuple(batch)))[1] == ([1.0, 1.0], {"y": 1})
+    xs, mds = [[0.0, 0.0], [1.0, 1.0]], [{"y": 0}, {"y": 1}]
+    assert plain(separate(batch)) == [xs, mds]
+    assert plain(default_separate(tuple(batch))) == (xs, mds)
+    assert plain(default_separate((batch[0], {}))) == (xs, [{}, {}])
+    assert plain(_separate.samples(batch)) == [list(pair) for pair in zip(xs, mds, strict=True)]
+
+
+def test_data_of_several_parts() -> None:
+    x = [torch.arange(3), {"a": torch.arange(3)}]
+    md = {"name": ["a", "b", "c"], "scale": [0.5, 1.5, 2.5], "pair": [torch.arange(3)] * 2}
+    xs, mds = default_separate((x, md))
+    assert plain(xs) == [[i, {"a": i}] for i in range(3)]
+    assert plain(mds)[1] == {"name": "b", "scale": 1.5, "pair": [1, 1]}
+
+
+@pytest.mark.parametrize("batch", [["a", "b"], [0.5, 1.5], ["a", None]])
+def test_samples_already(batch: list[Any]) -> None:
+    assert default_separate(batch) == batch
 
 
 def test_arrays_and_other_mappings() -> None:
@@ -70,8 +89,8 @@ def test_own_types() -> None:
     batch = {"x": torch.arange(3), "text": Text("abc")}
     samples = separate(batch, separate_fn_map={Text: by_character})
     assert [sample["text"] for sample in samples] == ["a", "b", "c"]
-    samples = separate([torch.arange(2)], separate_fn_map={(torch.Tensor,): lambda b, **_: ["x"]})
-    assert samples == [["x"]]
+    parts = separate([torch.arange(2)], separate_fn_map={(torch.Tensor,): lambda b, **_: ["x"]})
+    assert parts == [["x"]]
 
 
 @pytest.mark.parametrize("batch", [3, "text", torch.tensor(1), {"a": 3}, {}, [], None])
@@ -81,5 +100,6 @@ def test_what_holds_no_samples(batch: Any) -> None:
 
 
 def test_batches_of_different_sizes() -> None:
-    with pytest.raises(ValueError, match="a Tensor in a batch of 2 samples holds 3"):
-        separate({"a": torch.arange(2), "b": torch.arange(3)})
+    for batch in ({"a": torch.arange(2), "b": torch.arange(3)}, (torch.ones(2), torch.ones(3))):
+        with pytest.raises(ValueError, match="a Tensor in a batch of 2 samples holds 3"):
+            separate(batch)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from torch_lab.checkpoints import plain
+from torch_lab.checkpoints import plain, standins
 from torch_lab.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -162,9 +162,7 @@ _UNREADABLE = (
 def load_verified(path: Path, *, trust: bool = False) -> dict[str, Any]:
     """`load` for a file that `verify` has just passed."""
     try:
-        with torch.serialization.safe_globals(_torch_classes()):
-            # said outright: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD changes only what is left open
-            contents = torch.load(path, map_location="cpu", weights_only=not trust)
+        contents = _opened(path, trust)
         if not isinstance(contents, dict):
             raise TypeError(f"it holds a {type(contents).__name__}")
         return {key: plain.decode(value) for key, value in contents.items()}
@@ -183,6 +181,38 @@ def load_verified(path: Path, *, trust: bool = False) -> dict[str, Any]:
     except _UNREADABLE as error:
         why = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointDamaged(f"{path} can't be read as a checkpoint: {why}") from error
+
+
+def _opened(path: Path, trust: bool) -> Any:
+    known = _torch_classes()
+    try:
+        with torch.serialization.safe_globals(known):
+            # said outright: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD changes only what is left open
+            return torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        contents = None if trust else _without_strangers(path, known)
+        if contents is None:
+            raise
+        strangers = [*standins.names({k: v for k, v in contents.items() if k not in _LOSSY})]
+        if strangers:
+            raise pickle.UnpicklingError(f"GLOBAL {strangers[0]} is needed") from error
+        return {k: standins.as_text(v) if k in _LOSSY else v for k, v in contents.items()}
+
+
+def _without_strangers(path: Path, known: list[Any]) -> dict[Any, Any] | None:
+    """The contents with stand-ins for what the safe loader refuses; None where that won't do."""
+    with torch.serialization.safe_globals(known):
+        try:
+            unknown = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        except (pickle.UnpicklingError, *_UNREADABLE):
+            return None
+    classes = [standins.stand_in(name) for name in unknown]
+    with torch.serialization.safe_globals([*known, *classes]):
+        try:
+            contents = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, *_UNREADABLE):
+            return None
+    return contents if isinstance(contents, dict) else None
 
 
 def _culprit(error: Exception) -> str | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch_lab.checkpoints import files
-from torch_lab.errors import CheckpointDamaged, CheckpointNotFound
+from torch_lab.errors import CheckpointDamaged, CheckpointNotFound, RunNotFound
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Parent
 
 SUFFIX = ".ckpt"
+_TASK_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,13 @@ class Found:
     path: Path
     name: str
     run: StoredRun | None = None
+    task: Parent | None = None  # where it is of torch-lab 1.x
 
     @property
     def parent(self) -> Parent | None:
         """The link that a run started from here keeps."""
         if self.run is None:
-            return None
+            return self.task
         return Parent(self.run.record.id, self.run.record.name, self.path.stem)
 
 
@@ -46,8 +50,32 @@ def resolve(
     file = _file(text, cwd)
     if file is not None:
         return _of_file(file, artifacts)
-    run, chosen = find.resolve(text, artifacts, cwd=cwd)
+    try:
+        run, chosen = find.resolve(text, artifacts, cwd=cwd)
+    except RunNotFound:
+        found = _of_task(text, name, artifacts)
+        if found is None:
+            raise
+        return found
     return of_run(run, chosen or name, say=say)
+
+
+def _of_task(text: str, name: str, artifacts: Path) -> Found | None:
+    """A checkpoint of a ClearML task that torch-lab 1.x trained here, in a folder NAME-ID."""
+    task, _, chosen = text.partition(":")
+    folders = sorted(artifacts.glob(f"*-{task}")) if _TASK_ID.fullmatch(task) else []
+    if not folders:
+        return None
+    name = (chosen or name).removesuffix(SUFFIX)
+    # Those it had fetched lie one level deeper than those it had saved.
+    paths = [p for each in folders for p in sorted(each.rglob(f"{glob.escape(name)}{SUFFIX}"))]
+    if not paths:
+        there = sorted({path.stem for each in folders for path in each.rglob(f"*{SUFFIX}")})
+        has = f"it has {', '.join(there)}" if there else "it has none"
+        raise CheckpointNotFound(f"task {task} has no checkpoint {name!r} in {folders[0]}: {has}")
+    files.verify(paths[0])
+    title = paths[0].relative_to(artifacts).parts[0].removesuffix(f"-{task}")
+    return Found(paths[0], name, task=Parent(task, title, name))
 
 
 def _file(text: str, cwd: Path) -> Path | None:

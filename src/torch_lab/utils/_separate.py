@@ -6,23 +6,32 @@ import copy
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
+_SAMPLES = (str, bytes, int, float, complex, type(None))
+
 SeparateFunctions = Mapping[type | tuple[type, ...], Callable[..., Any]]
 
 
-def separate(batch: Any, *, separate_fn_map: SeparateFunctions | None = None) -> list[Any]:
-    """The samples that a collated batch was made of.
+def separate(batch: Any, *, separate_fn_map: SeparateFunctions | None = None) -> Any:
+    """The samples that a collated batch was made of, as a list.
 
-    Tensors and arrays are split along their first dimension, mappings and sequences of batches
-    become a list of mappings and sequences; a list of strings holds samples already, as torch
-    collates them. `separate_fn_map` says how to split other types (or these in another way):
-    type, or tuple of types, → `function(batch, separate_fn_map=…)` that returns a list.
+    Tensors and arrays are split along their first dimension, mappings of batches become a list of
+    mappings. A list or tuple of several batches becomes one of the lists of their samples:
+    `xs, mds = separate((x, md))`. Strings and numbers in a list are samples already.
+    `separate_fn_map` says how to split other types (or these in another way): type, or tuple of
+    types, → `function(batch, separate_fn_map=…)` that returns a list.
     """
-    return _Separator(separate_fn_map or {}).samples(batch)
+    separator = _Separator(separate_fn_map or {})
+    return separator.parts(batch) if separator.is_several(batch) else separator.samples(batch)
 
 
-def default_separate(batch: Any) -> list[Any]:
-    """The reverse of torch's default_collate: the list of samples it was given."""
+def default_separate(batch: Any) -> Any:
+    """`separate` for what torch's default_collate makes."""
     return separate(batch)
+
+
+def samples(batch: Any) -> list[Any]:
+    """The reverse of torch's default_collate, lists and tuples included: the samples it got."""
+    return _Separator({}).samples(batch)
 
 
 class _Separator:
@@ -32,8 +41,22 @@ class _Separator:
     def samples(self, batch: Any) -> list[Any]:
         size = self._size(batch)
         if size is None:
-            raise TypeError(f"there are no samples in {batch!r}: it holds no tensor, array or list")
+            raise _nothing_in(batch)
         return self._split(batch, size)
+
+    def is_several(self, batch: Any) -> bool:
+        """Whether it is a list or tuple of batches, such as (x, md)."""
+        if self._custom(batch) is not None or hasattr(batch, "_fields"):
+            return False
+        return _is_sequence(batch) and len(batch) > 0 and not _is_samples(batch)
+
+    def parts(self, batch: Any) -> Any:
+        """The samples of each of several batches."""
+        size = self._size(batch)
+        if size is None:
+            raise _nothing_in(batch)
+        separated = [self._split(each, size) for each in batch]
+        return separated if isinstance(batch, list) else tuple(separated)
 
     def _custom(self, batch: Any) -> Callable[..., Any] | None:
         for kind, function in self.functions.items():
@@ -86,8 +109,12 @@ def _is_sequence(batch: Any) -> bool:
 
 
 def _is_samples(batch: Sequence[Any]) -> bool:
-    """Whether collate left a list of samples as it was: it does so with strings."""
-    return len(batch) > 0 and all(isinstance(each, (str, bytes)) for each in batch)
+    """Whether it is a list of samples: collate leaves strings so, other collations numbers too."""
+    return len(batch) > 0 and all(isinstance(each, _SAMPLES) for each in batch)
+
+
+def _nothing_in(batch: Any) -> TypeError:
+    return TypeError(f"there are no samples in {batch!r}: it holds no tensor, array or list")
 
 
 def _length(batch: Any) -> int:

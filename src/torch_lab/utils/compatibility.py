@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,27 @@ def get_hparams_and_config_path(
 def compile_config(
     config_path: str | os.PathLike[str],
     hparams: dict[str, Any],
-    *args: Any,
+    *config_args: Any,
     field: str = "train_config",
+    pdb: bool = False,
 ) -> Any:
-    """What the function `field` of a configuration script returns for hparams["config"]."""
+    """What the function `field` of a configuration script returns for hparams["config"].
+
+    With `pdb`, Python's debugger opens where an exception comes up in it.
+    """
     function = getattr(import_script_as_module(config_path), field, None)
     if not callable(function):
         raise ConfigurationError(f"{display(config_path)} defines no function {field}")
-    return function(plain_copy(hparams["config"]), *args)
+    try:
+        return function(plain_copy(hparams.get("config", {})), *config_args)
+    except Exception as error:  # any: it is raised again
+        if pdb:
+            _look_into(error)
+        raise
+
+
+def _look_into(error: Exception) -> None:
+    from pdb import post_mortem
+
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    post_mortem(error.__traceback__)
