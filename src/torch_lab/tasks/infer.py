@@ -11,7 +11,11 @@ from torch_lab.tasks.options import InferOptions
 def infer(options: InferOptions) -> None:
     """Predict as `options` say; nothing is recorded and nothing is left behind."""
     experiment = experiments.find(options.script)
-    hparams = hyperparameters.load(experiment.script, overrides=options.overrides)
+    hparams = hyperparameters.load(
+        experiment.script,
+        overrides=options.overrides,
+        config_type=experiments.config_type(experiment, "infer_config"),
+    )
     settings = settings_.load(experiment.script)
     from torch_lab.tasks import predicting
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from torch_lab import experiment as experiments
 from torch_lab.checkpoints import resolve as checkpoints
 from torch_lab.checkpoints import weights
 from torch_lab.checkpoints.resolve import Found
+from torch_lab.data import make_exact
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.stop import StopRequest
-from torch_lab.experiment import Experiment
+from torch_lab.engine.translation import misconfiguration
+from torch_lab.experiment import Configuration, Experiment
 from torch_lab.hparams import Hparams
 from torch_lab.settings import Settings
 from torch_lab.store import find
 from torch_lab.tasks import report
 from torch_lab.tasks.options import InferOptions
 from torch_lab.tasks.plan import say
+from torch_lab.utils.at_hand import at_hand
 
 NONE = "none"
 
@@ -29,28 +36,53 @@ def predict(
     options: InferOptions, experiment: Experiment, hparams: Hparams, settings: Settings
 ) -> None:
     """Predict; a signal unwinds what is under way."""
-    with StopRequest().listening():
+    with StopRequest().listening(), _alone():
         _predict(options, experiment, hparams, settings)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Processes of other ranks run the same code: what it warns of is said once."""
+    with warnings.catch_warnings():
+        if _is_another_rank():
+            warnings.simplefilter("ignore")
+        yield
+
+
+def _say(text: str) -> None:
+    if not _is_another_rank():
+        say(text)
+
+
+def _is_another_rank() -> bool:
+    return bool(getattr(rank_zero_only, "rank", 0))
 
 
 def _predict(
     options: InferOptions, experiment: Experiment, hparams: Hparams, settings: Settings
 ) -> None:
-    experiments.require_function(experiment, "infer_config")
+    experiments.require_arguments(experiment, options.args)
     trainers.check_gpus(options.gpus)
     found = _checkpoint(options, experiment, hparams, settings)
     pl.seed_everything(hparams.seed or 0, verbose=False)
     configuration = experiments.infer_configuration(experiment, hparams.config, options.args)
-    if found is not None:
-        strict, trust = hparams.checkpoint.strict, options.trust
-        for line in weights.load_into(configuration.module, found.path, strict=strict, trust=trust):
-            say(line)
-    data: dict[str, Any] = {"dataloaders": configuration.predict_dataloaders}
-    if configuration.datamodule is not None:
-        data = {"datamodule": configuration.datamodule}
-    with trainers.quiet(), tempfile.TemporaryDirectory() as nowhere:
+    with at_hand(configuration=configuration, hparams=hparams.as_dict()):
+        if found is not None:
+            _load(configuration.module, found.path, hparams, options)
+        _apply(configuration, hparams, options)
+
+
+def _load(module: pl.LightningModule, path: Path, hparams: Hparams, options: InferOptions) -> None:
+    strict, trust = hparams.checkpoint.strict, options.trust
+    for line in weights.load_into(module, path, strict=strict, trust=trust):
+        _say(line)
+
+
+def _apply(configuration: Configuration, hparams: Hparams, options: InferOptions) -> None:
+    data, init = _data(configuration, hparams)
+    with trainers.quiet(), misconfiguration(), tempfile.TemporaryDirectory() as nowhere:
         trainer = trainers.build(
-            hparams.trainer.init,
+            init,
             configuration.callbacks,
             directory=Path(nowhere),
             logger=None,
@@ -60,6 +92,21 @@ def _predict(
         # Its ckpt_path, if there is one, was resolved and loaded above.
         kwargs = hparams.trainer.predict | {"ckpt_path": None, "return_predictions": False}
         trainer.predict(configuration.module, **data, **kwargs)
+
+
+def _data(configuration: Configuration, hparams: Hparams) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What to predict on, and `trainer.init` with who shares it out to several devices."""
+    init = dict(hparams.trainer.init)
+    if configuration.datamodule is not None:
+        return {"datamodule": configuration.datamodule}, init
+    if configuration.predict_dataloaders is None:  # the module has them itself
+        return {}, init
+    loaders, left = make_exact(configuration.predict_dataloaders, hparams.seed or 0, pad=False)
+    # Lightning's own sharing fails where there are more devices than samples.
+    init.setdefault("use_distributed_sampler", bool(left))
+    module = getattr(configuration.module, "_orig_mod", configuration.module)
+    module.allow_zero_length_dataloader_with_multiple_devices = True
+    return {"dataloaders": loaders}, init
 
 
 def _checkpoint(
@@ -74,14 +121,14 @@ def _checkpoint(
         name = "last"
     if text is None or text == NONE:
         if text is None:
-            say(
+            _say(
                 "warning: no checkpoint: the module is applied as it was built"
                 " (--checkpoint RUN takes a run's, --checkpoint none says that you mean it)"
             )
         return None
-    found = checkpoints.resolve(text, name, settings.artifacts, cwd=Path.cwd(), say=say)
+    found = checkpoints.resolve(text, name, settings.artifacts, cwd=Path.cwd(), say=_say)
     source = "" if options.checkpoint is not None else ", as hparams' checkpoint section says"
-    say(f"weights from {report.shown(found.path)}{source}")
+    _say(f"weights from {report.shown(found.path)}{source}")
     if options.checkpoint is None:
         _name_newer(found, experiment, settings)
     return found
@@ -101,4 +148,4 @@ def _name_newer(found: Found, experiment: Experiment, settings: Settings) -> Non
     ]
     if newer:
         names = ", ".join(newer[:3]) + (f" and {len(newer) - 3} more" if len(newer) > 3 else "")
-        say(f"newer runs of this script: {names} (--checkpoint RUN takes one)")
+        _say(f"newer runs of this script: {names} (--checkpoint RUN takes one)")
