@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol
 
 from torch_lab.errors import UsageError
 from torch_lab.store.find import StoredRun
@@ -36,6 +36,17 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 _TIMES = ("created", "started", "ended")
 _LIVE = ("starting", "running")
 _RISING = re.compile(r"acc|f1|auroc|auc|precision|recall|iou|dice|r2|map\b", re.IGNORECASE)
+
+
+class Condition(Protocol):
+    """What a run is asked for."""
+
+    @property
+    def key(self) -> str:
+        """Whose value it looks at."""
+
+    def accepts(self, run: StoredRun) -> bool:
+        """Whether a run meets it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ def parse_filter(text: str) -> Filter:
 
 def select(
     runs: Sequence[StoredRun],
-    filters: Sequence[Filter] = (),
+    filters: Sequence[Condition] = (),
     *,
     sort: str | None = None,
     limit: int | None = None,
@@ -185,19 +196,18 @@ _FIELDS: dict[str, Callable[[StoredRun], tuple[Any, ...]]] = {
 }
 
 
-def _known_keys(runs: Sequence[StoredRun]) -> set[str]:
-    keys = set(_FIELDS)
-    for run in runs:
-        keys.update(run.record.metrics)
-        for name in flatten(run.record.hparams):
-            keys.update((name, name.removeprefix("config."), name.rpartition(".")[2]))
-    return keys
+def _known_keys(runs: Sequence[StoredRun]) -> list[str]:
+    """Metrics first, which are what one looks for most; then fields and hyperparameters."""
+    metrics = sorted({name for run in runs for name in run.record.metrics})
+    names = sorted({name for run in runs for name in flatten(run.record.hparams)})
+    short = [part for n in names for part in (n.removeprefix("config."), n.rpartition(".")[2])]
+    return [*dict.fromkeys([*metrics, *sorted(_FIELDS), *short, *names])]
 
 
 def _require_known(key: str, runs: Sequence[StoredRun]) -> None:
     if key in _FIELDS or not runs or any(values_of(run, key) for run in runs):
         return
-    raise UsageError(f"no run has a {key!r}", hint=suggestion(key, sorted(_known_keys(runs))))
+    raise UsageError(f"no run has a {key!r}", hint=suggestion(key, _known_keys(runs)))
 
 
 def _equal(value: Any, text: str) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from torch_lab.errors import ScriptError, TorchLabError
+from torch_lab.utils import twins
 from torch_lab.utils.paths import absolute, display, project_root
 from torch_lab.utils.roots import make_importable, same_file, shield_children
 from torch_lab.utils.text import nearest
@@ -80,6 +81,9 @@ def _place(script: Path) -> _Place:
 
 
 def _importable_name(script: Path) -> str:
+    recorded = sys.modules.get("torch_lab.utils.recorded")  # there only where a run's code is used
+    if recorded is not None and (name := recorded.recorded_name(script)) is not None:
+        return str(name)
     place = _place(script)
     if place.packaged and not any("." in part for part in place.parts):
         make_importable(place.root, place.parts[0])
@@ -145,7 +149,19 @@ def _import_errors(script: Path) -> Iterator[None]:
     except TorchLabError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ScriptError(_message(error, script)) from error
+        raise ScriptError(_message(error, script), hint=_hint(error, script)) from error
+
+
+def _hint(error: BaseException, script: Path) -> str | None:
+    """What to do about the two things that scripts from elsewhere do."""
+    if isinstance(error, SystemExit):
+        return (
+            "Scripts are imported, not run: values come from hparams, arguments reach infer_config."
+            '\nMove what ends this one below `if __name__ == "__main__":`, or remove it.'
+        )
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("lightning"):
+        return "\n  ".join(["torch-lab uses pytorch_lightning. Change", *twins.changes(script)])
+    return None
 
 
 def _message(error: BaseException, script: Path) -> str:
