@@ -104,7 +104,7 @@ class Run:
             init,
             [*callbacks, policy],
             directory=folder,
-            logger=RunLogger(folder, None, lambda: 0),
+            logger=RunLogger(folder, None),
             savepoints=points,
         )
         data = DataLoader(torch.ones(BATCHES, 1), 1)  # type: ignore[arg-type]
@@ -196,10 +196,11 @@ class TestTheBest:
     @pytest.mark.parametrize("validates", [True, False])
     def test_of_what_is_never_logged_is_an_error(self, tmp_path: Path, validates: bool) -> None:
         module = Module([3.0], training=[1.0])
-        with pytest.raises(ConfigurationError, match="that is never logged") as e:
+        with pytest.raises(ConfigurationError, match="no metric of that name is logged") as e:
             Run(tmp_path, module, RunCheckpoint("loss/valid"), validates=validates)
         logged = "train_score, val_loss" if validates else "train_score"
-        assert e.value.hint == f"Logged so far: {logged}"
+        nowhere = "" if validates else "; nothing is validated (val_dataloaders)"
+        assert e.value.hint == f"Logged so far: {logged}{nowhere}."
 
     def test_goes_on_in_a_resumed_run(self, tmp_path: Path) -> None:
         first = Run(tmp_path, Module([3.0, 1.0]), RunCheckpoint(), max_epochs=2)

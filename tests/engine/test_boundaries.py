@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchmetrics
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+)
+from pytorch_lightning.loggers import WandbLogger
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -109,11 +116,12 @@ class TwoOptimizers(Plain):
 
 
 class Rows:
-    def __init__(self) -> None:
+    def __init__(self, batch: Callable[[], int]) -> None:
+        self.batch = batch
         self.rows: list[tuple[int, int, int, dict[str, float]]] = []
 
-    def append(self, batch: int, step: int, epoch: int, values: Mapping[str, float]) -> None:
-        self.rows.append((batch, step, epoch, dict(values)))
+    def scalars(self, values: Mapping[str, float], *, step: int, epoch: int) -> None:
+        self.rows.append((self.batch(), step, epoch, dict(values)))
 
 
 class Folder:
@@ -140,11 +148,12 @@ class Run:
 
     def __init__(self, folder: Path, kind: type[Plain], *callbacks: pl.Callback, **init: Any):
         pl.seed_everything(1, verbose=False)
-        self.module, self.rows, self.saver = kind(), Rows(), Folder(folder)
+        self.module, self.saver = kind(), Folder(folder)
+        self.rows = Rows(lambda: self.points.in_batch)
         self.stop = StopRequest(30, folder / "console.log")
         self.policy, nan = RunCheckpoint(every_n_steps=1), NanMonitor()
         self.points = SavePoints(self.policy, nan, self.stop, self.saver)
-        logger = RunLogger(folder, self.rows, lambda: self.points.in_batch)
+        logger = RunLogger(folder, self.rows)
         init = {"max_epochs": EPOCHS, "accelerator": "cpu", "log_every_n_steps": 2} | init
         init |= {"num_sanity_val_steps": 0, "enable_progress_bar": False}
         every = [*callbacks, nan, self.policy]
@@ -315,6 +324,16 @@ def test_the_private_parts_are_where_they_were() -> None:
             assert hasattr(loop, name), name
     for name in ("_callback_metrics", "_logged_metrics", "_first_loop_iter"):
         assert hasattr(fit.trainer._logger_connector, name), name
+    assert fit.trainer._checkpoint_connector._user_managed is False
+    assert hasattr(fit, "_combined_loader")
+    assert callable(lightning.lr_finder.tqdm)
+    assert "self._wandb_init" in inspect.getsource(WandbLogger.__init__)
+    for finder in (LearningRateFinder(attr_name="rate"), BatchSizeFinder(batch_arg_name="size")):
+        found = lightning.finder_of(finder)
+        assert found is not None
+        assert callable(getattr(finder, found.method))
+        assert found.attribute in ("rate", "size")
+    assert lightning.finder_of(EarlyStopping("x")) is None
 
 
 def test_weights_that_the_end_of_training_sets_are_saved(tmp_path: Path) -> None:
@@ -341,3 +360,13 @@ def test_what_is_logged_now_and_then_is_repeated_alike(tmp_path: Path) -> None:
         cut = Run(tmp_path / "cut", Sometimes, log_every_n_steps=1)
         cut.fit(whole.saver.path(point.batch))
         assert cut.rows.rows == [row for row in whole.rows.rows if row[0] > point.batch], point
+
+
+def test_a_change_through_data_is_noticed(tmp_path: Path) -> None:
+    class Swapping(pl.Callback):
+        def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            pl_module.net[0].weight.data.mul_(2)  # leaves torch's version counter alone
+
+    run = Run(tmp_path, Plain, Swapping()).fit()
+    saved = torch.load(run.saver.path(15), weights_only=True)["state_dict"]
+    assert torch.equal(saved["net.0.weight"], run.module.net[0].weight)

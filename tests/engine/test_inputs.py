@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import CombinedLoader
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import IterableDataset, TensorDataset
 
@@ -26,7 +27,7 @@ class Stream(IterableDataset[int]):
 
 
 class Module(pl.LightningModule):
-    pass
+    def validation_step(self, batch: Any) -> None: ...
 
 
 class OwnData(pl.LightningModule):
@@ -53,6 +54,27 @@ def test_loaders() -> None:
     assert data.training["train_dataloaders"].pad
     assert not data.training["val_dataloaders"]["a"].pad
     assert (data.validates, data.tests, data.shares_itself_out) == (True, False, True)
+
+
+def test_loaders_behind_a_combined_one() -> None:
+    combined = CombinedLoader([plain(shuffle=True), plain()], "min_size")
+    data = inputs(train_dataloaders=combined)
+    assert data.training["train_dataloaders"] is combined
+    assert [type(each) for each in combined.flattened] == [DataLoader, DataLoader]
+    assert data.shares_itself_out
+
+
+def test_without_the_step_nothing_is_validated() -> None:
+    assert not inputs(
+        module=OwnData(), train_dataloaders=plain(), val_dataloaders=plain()
+    ).validates
+
+
+def test_a_datamodule_made_from_datasets() -> None:
+    dataset = TensorDataset(torch.arange(10.0))
+    made = pl.LightningDataModule.from_datasets(dataset, dataset, batch_size=2)
+    assert inputs(datamodule=made).validates
+    assert made.train_dataloader().seed == SEED
 
 
 def test_a_datamodules_hooks() -> None:

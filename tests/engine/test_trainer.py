@@ -11,7 +11,7 @@ from torch_lab.engine.logger import RunLogger
 
 
 def test_a_run_keeps_the_users_loggers_beside_its_own(tmp_path: Path) -> None:
-    own, users = RunLogger(tmp_path, None, lambda: 0), CSVLogger(tmp_path)
+    own, users = RunLogger(tmp_path, None), CSVLogger(tmp_path)
     init = {"accelerator": "cpu", "logger": users}
     assert trainer.build(init, [], directory=tmp_path, logger=own).loggers == [own, users]
     init["logger"] = True

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from helpers import Project, StoredRun
+from helpers import Project, cut
 from zygote import Zygote
 
 EXACT = Path(__file__).parent.parent / "projects" / "exact"
 SCRIPT = "exact_project/experiments/00_exact/hparams.py"
-
-
-def cut(whole: StoredRun, batch: int, into: Path) -> StoredRun:
-    """The run as it was on disk when it had been killed right after saving at `batch`."""
-    shutil.copytree(whole.path, into)
-    run = StoredRun(into)
-    record = run.record
-    saved = [each for each in record["checkpoints"] if each["name"].startswith("step-")]
-    kept = [each for each in saved if each["batch"] <= batch]
-    best = next(each for each in record["checkpoints"] if each["name"] == "best")
-    record["checkpoints"] = [*kept, kept[-1] | {"name": "last"}]
-    if best["batch"] <= batch:
-        record["checkpoints"].append(best)
-    record["status"] = "running"
-    (into / "run.json").write_text(json.dumps(record))
-    for each in saved:
-        if each not in kept:
-            (into / each["file"]).unlink()
-    return run
 
 
 @pytest.mark.slow

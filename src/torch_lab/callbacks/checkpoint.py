@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -23,6 +24,8 @@ class RunCheckpoint(pl.Callback):
     and when `monitor` is better than ever before in this run. Without `monitor` the best is the
     one with the lowest validation loss. What is left open comes from hparams' checkpoint section,
     then from the project's settings.
+
+    An experiment that has none, but a ModelCheckpoint with a `monitor`, has the best by that one.
 
     A ModelCheckpoint beside it writes to the same folder; where it would take the name of one of
     the run's own files, as with `save_last=True`, its file is called `callback-last.ckpt`.
@@ -79,6 +82,8 @@ class RunCheckpoint(pl.Callback):
         """Let no ModelCheckpoint write over the run's own files, nor have its own replaced."""
         for each in trainer.checkpoint_callbacks:
             if isinstance(each, ModelCheckpoint) and each.dirpath is None:
+                # By itself it would go by the logger's name and version, which a run has none of.
+                each.dirpath = str(Path(trainer.log_dir or ".") / "checkpoints")
                 each.CHECKPOINT_NAME_LAST = _not_ours(each.CHECKPOINT_NAME_LAST)
                 each.filename = each.filename and _not_ours(each.filename)
 
@@ -98,33 +103,25 @@ class RunCheckpoint(pl.Callback):
     def due(self, trainer: pl.Trainer, batch: int, *, epoch_end: bool) -> bool:
         """Whether the run is to save at this boundary; time is asked for by `time_is_up`."""
         if self._to_compare or epoch_end:
-            self._compare(trainer, epoch_end)
+            self._compare(trainer)
         if batch == self._saved_batch:
             return False
         by_count = self.every_n_steps is not None and batch % self.every_n_steps == 0
         return epoch_end or self._improved or by_count
 
-    def _compare(self, trainer: pl.Trainer, epoch_end: bool) -> None:
+    def _compare(self, trainer: pl.Trainer) -> None:
         """See whether this is the best so far; a value from before the last look isn't better."""
         self._to_compare = False
-        value = trainer.strategy.broadcast(self._monitored(trainer, epoch_end))
+        value = trainer.strategy.broadcast(self._monitored(trainer))
         if value is not None and self._better(value):
             self.best_value, self._improved = value, True
 
-    def _monitored(self, trainer: pl.Trainer, epoch_end: bool) -> float | None:
+    def _monitored(self, trainer: pl.Trainer) -> float | None:
         if self.monitor is None and not self._validated:
             return None  # a new run's metrics begin with those of the run it starts from
         metrics = trainer.callback_metrics
         names = USUAL_MONITORS if self.monitor is None else (self.monitor,)
-        found = next((float(metrics[name]) for name in names if name in metrics), None)
-        all_logged = epoch_end and (self._validated or not trainer.enable_validation)
-        if found is None and self.monitor is not None and all_logged:
-            logged = ", ".join(sorted(metrics)) or "nothing"
-            raise ConfigurationError(
-                f"RunCheckpoint(monitor={self.monitor!r}): that is never logged",
-                hint=f"Logged so far: {logged}",
-            )
-        return found
+        return next((float(metrics[name]) for name in names if name in metrics), None)
 
     def _better(self, value: float) -> bool:
         if math.isnan(value):

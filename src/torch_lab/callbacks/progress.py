@@ -71,6 +71,7 @@ class EpochProgress(ProgressBar):
         self._evaluation_pace = Pace()
         self._evaluation_began = 0.0
         self._validation_seconds = 0.0
+        self._planned: int | None = None  # epochs; callbacks may add one for statistics
 
     def __getstate__(self) -> dict[str, Any]:
         """What a spawned rank gets: no streams, no trainer."""
@@ -89,6 +90,7 @@ class EpochProgress(ProgressBar):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Find the terminal, if there is one."""
         super().setup(trainer, pl_module, stage)
+        self._planned = trainer.max_epochs
         console = current() if self._stream is None else None
         self._line = console.line if console else LiveLine(self._stream or sys.stdout)
 
@@ -101,7 +103,7 @@ class EpochProgress(ProgressBar):
     ) -> None:
         """Take the live line away; an epoch that ended keeps its line."""
         if trainer.world_size == 1:  # else reading the metrics could wait for a rank that died
-            self._say_epoch()
+            self.say_epoch()
         self._stop()
 
     # Training
@@ -112,10 +114,10 @@ class EpochProgress(ProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch before went, and begin the next."""
-        self._say_epoch()
+        self.say_epoch()
         self._start_epoch()
         self._pace.reach(0, self._began)
-        self._draw(f"epoch {_epoch(trainer)}", 0, _batches_of_epoch(trainer, 0))
+        self._draw(self._epoch(trainer), 0, _batches_of_epoch(trainer, 0))
 
     def on_train_batch_end(
         self,
@@ -132,16 +134,16 @@ class EpochProgress(ProgressBar):
         done = batch_idx + 1
         self._pace.reach(done, now)
         notes = (_loss(trainer, pl_module, outputs), self._pace.text, self._left(trainer, done))
-        self._draw(f"epoch {_epoch(trainer)}", done, _batches_of_epoch(trainer, done), notes)
+        self._draw(self._epoch(trainer), done, _batches_of_epoch(trainer, done), notes)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the epoch; its line waits until the module's own hooks have logged as well."""
-        self._pending = (f"epoch {_epoch(trainer)}", monotonic() - self._began)
+        self._pending = (self._epoch(trainer), monotonic() - self._began)
         self._next = math.inf
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the last epoch went."""
-        self._say_epoch()
+        self.say_epoch()
         self._stop()
 
     # Validation, within training or alone
@@ -163,7 +165,7 @@ class EpochProgress(ProgressBar):
         if monotonic() < self._next or trainer.sanity_checking:
             return
         fitting = _fitting(trainer)
-        head = f"epoch {_epoch(trainer)} validate" if fitting else "validate"
+        head = f"{self._epoch(trainer)} validate" if fitting else "validate"
         self._draw_evaluation(
             head, trainer.num_val_batches, dataloader_idx, batch_idx, alone=not fitting
         )
@@ -265,6 +267,13 @@ class EpochProgress(ProgressBar):
         left = (total - done) / pace.rate if alone and total and pace.rate else None
         self._draw(head, done, total, (pace.text, _left(left)))
 
+    def _epoch(self, trainer: pl.Trainer) -> str:
+        number, last = trainer.current_epoch + 1, self._planned
+        if last is None or last <= 0:
+            return f"epoch {number}"
+        # StochasticWeightAveraging passes over the data once more, for batch norm.
+        return f"epoch {number}/{last}" if number <= last else f"after epoch {last}/{last}"
+
     def _draw(self, head: str, done: int, total: float | None, notes: Sequence[str] = ()) -> None:
         if self._line is None or not self._line.possible or not self._enabled:
             return
@@ -290,7 +299,8 @@ class EpochProgress(ProgressBar):
 
     # The lasting lines
 
-    def _say_epoch(self) -> None:
+    def say_epoch(self) -> None:
+        """Say how the epoch went, once; a run does when the last of its hooks has logged."""
         if self._pending is not None:
             head, seconds = self._pending
             self._pending = None
@@ -315,12 +325,6 @@ class EpochProgress(ProgressBar):
 
 def _fitting(trainer: pl.Trainer) -> bool:
     return trainer.state.fn == "fit"
-
-
-def _epoch(trainer: pl.Trainer) -> str:
-    number = trainer.current_epoch + 1
-    last = trainer.max_epochs
-    return f"{number}/{last}" if last is not None and last > 0 else f"{number}"
 
 
 def _epochs_left(trainer: pl.Trainer) -> int | None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import StochasticWeightAveraging
+from pytorch_lightning.callbacks import ModelPruning
+from pytorch_lightning.utilities.seed import isolate_rng
 
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
-from torch_lab.checkpoints import files, weights
-from torch_lab.engine import plugins
+from torch_lab.callbacks.compatibility import monitored
+from torch_lab.checkpoints import weights
+from torch_lab.engine import finders, lightning, profiling, translation
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.inputs import Inputs
-from torch_lab.engine.logger import Rows, RunLogger
+from torch_lab.engine.logger import RunLogger
 from torch_lab.engine.savepoints import SavePoints, Saver
 from torch_lab.engine.stop import StopRequest
-from torch_lab.errors import CheckpointMismatch, ConfigurationError
+from torch_lab.errors import ConfigurationError
 from torch_lab.experiment import Configuration
 from torch_lab.hparams import Hparams
-from torch_lab.modules.weights import compare
+from torch_lab.modules.weights import accept_own_names
+from torch_lab.recording.live import RunRecorder
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Start:
 
 
 class Books(Protocol):
-    """Where rank 0 keeps the run's rows and checkpoints; other ranks have none."""
+    """Where rank 0 keeps the run's record and checkpoints; other ranks have none."""
 
     @property
-    def journal(self) -> Rows:
-        """Takes a row for each call of a logger."""
+    def recorder(self) -> RunRecorder:
+        """Takes what is logged and recorded."""
 
     def saver(self, policy: RunCheckpoint) -> Saver:
         """Takes checkpoints, as many as the policy keeps."""
@@ -72,6 +74,7 @@ class Setting:
     every_minutes: float | None = None
     keep: int = 2
     say: Callable[[str], None] = print
+    scripts: tuple[Path, ...] = ()  # where a message looks for the line that it is about
 
 
 def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> None:
@@ -79,35 +82,65 @@ def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> Non
     module, start = configuration.module, setting.start
     if start.checkpoint is not None and start.weights_only:
         _load_weights(module, setting)
+    accept_own_names(getattr(module, "_orig_mod", module))
     data = Inputs(configuration, setting.seed, setting.say)
-    with trainers.quiet(), _translated(module, start):
-        init = {"use_distributed_sampler": not data.shares_itself_out} | hparams.trainer.init
+    with trainers.quiet(), translation.misconfiguration(), translation.misfits(module, start.state):
+        init = {
+            "use_distributed_sampler": not data.shares_itself_out,
+            # A metric that the baseline's hooks reset would belong to inference mode for good.
+            "inference_mode": False,
+        } | hparams.trainer.init
         trainer = _trainer(configuration, hparams, init, setting)
-        if data.validates and hparams.trainer.validate is not None and not start.resuming:
-            baseline = {"ckpt_path": start.state, "verbose": False} | hparams.trainer.validate
+        with profiling.told(trainer, setting.say):
+            _train(trainer, configuration.module, data, hparams, setting)
+
+
+def _train(
+    trainer: pl.Trainer, module: Any, data: Inputs, hparams: Hparams, setting: Setting
+) -> None:
+    start = setting.start
+    if data.validates and hparams.trainer.validate is not None and not start.resuming:
+        baseline = {"ckpt_path": start.state, "verbose": False} | hparams.trainer.validate
+        with isolate_rng():  # training draws the same, baseline or none
             trainer.validate(module, **data.validation, **baseline)
-        trainer.fit(module, **data.training, **hparams.trainer.fit | {"ckpt_path": start.state})
-        if data.tests:
-            best = trainer.strategy.broadcast(setting.books.best() if setting.books else None)
-            trainer.test(module, **data.testing, ckpt_path=best and str(best), verbose=False)
+    fitting = hparams.trainer.fit | {"ckpt_path": start.state}
+    alone = nullcontext() if start.state else lightning.no_checkpoint_of_its_own_choice(trainer)
+    with translation.unlogged(trainer, setting.scripts), alone:
+        trainer.fit(module, **data.training, **fitting)
+    _refuse_emptiness(trainer)
+    if data.tests:
+        best = trainer.strategy.broadcast(setting.books.best() if setting.books else None)
+        trainer.test(module, **data.testing, ckpt_path=best and str(best), verbose=False)
+
+
+def _refuse_emptiness(trainer: Any) -> None:
+    """Lightning completes a training without a batch, with a warning at most."""
+    if trainer.num_training_batches == 0 and trainer.limit_train_batches:
+        raise ConfigurationError(
+            "train_dataloaders: there is no batch in them",
+            hint="The dataset is empty, or smaller than a batch where drop_last=True.",
+        )
 
 
 def _trainer(
     configuration: Configuration, hparams: Hparams, init: dict[str, Any], setting: Setting
 ) -> pl.Trainer:
     callbacks = list(configuration.callbacks)
-    if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+    if any(isinstance(each, ModelPruning) for each in callbacks):
         setting.say(
-            "StochasticWeightAveraging sets itself up at an epoch's start: a run that is cut in"
-            " mid-epoch goes on, but not exactly"
+            "ModelPruning keeps its masks in no checkpoint: a run that is cut goes on,"
+            " but not exactly"
         )
     policy, watch = _own(callbacks, hparams, setting)
     books = setting.books
-    savepoints = SavePoints(policy, watch, setting.stop, books.saver(policy) if books else None)
-    logger = RunLogger(
-        setting.directory, books.journal if books else None, lambda: savepoints.in_batch
-    )
-    return trainers.build(
+    if books is not None:
+        finders.sweep(setting.directory)
+    saver = books.saver(policy) if books else None
+    savepoints = SavePoints(policy, watch, setting.stop, saver, setting.scripts, setting.say)
+    if books is not None:
+        books.recorder.position = savepoints.position
+    logger = RunLogger(setting.directory, books.recorder if books else None)
+    trainer = trainers.build(
         init,
         callbacks,
         directory=setting.directory,
@@ -116,6 +149,10 @@ def _trainer(
         gpus=setting.gpus,
         trust=setting.trust,
     )
+    for each in trainer.loggers:
+        if each is not logger:  # run.json has them
+            each.log_hyperparams(dict(hparams.config))
+    return trainer
 
 
 def _own(
@@ -128,7 +165,7 @@ def _own(
     if watch is None:
         callbacks.append(watch := NanMonitor())
     if policy is None:
-        callbacks.append(policy := RunCheckpoint())
+        callbacks.append(policy := RunCheckpoint(**monitored(every)))
     section = hparams.checkpoint
     policy.fill(
         every_n_steps=section.every_n_steps or setting.every_n_steps,
@@ -145,41 +182,3 @@ def _load_weights(module: pl.LightningModule, setting: Setting) -> None:
     loading = weights.load_into(module, start.checkpoint, strict=start.strict, trust=setting.trust)
     for line in loading:
         setting.say(line)
-
-
-_MISFITS = (
-    "contains only the model",  # Lightning, of a file with weights alone
-    "loaded state dict contains a parameter group",
-    "loaded state dict has a different number of parameter groups",
-)
-
-
-@contextmanager
-def _translated(module: pl.LightningModule, start: Start) -> Iterator[None]:
-    """What Lightning and torch say of the user's mistakes, in torch-lab's words."""
-    try:
-        yield
-    except MisconfigurationException as error:
-        raise ConfigurationError(f"Lightning can't work with this: {error}") from error
-    except (CheckpointMismatch, KeyError, RuntimeError, ValueError) as error:
-        mismatch = _mismatch(error, module, start.state)
-        if mismatch is None:
-            raise
-        with weights.naming(Path(start.state or "")):
-            raise mismatch from error
-
-
-def _mismatch(
-    error: Exception, module: pl.LightningModule, checkpoint: str | None
-) -> CheckpointMismatch | None:
-    if checkpoint is None:
-        return None
-    if isinstance(error, CheckpointMismatch):
-        return error
-    if "Error(s) in loading state_dict" in str(error):
-        given = files.load_verified(Path(checkpoint))["state_dict"]
-        comparison = compare(module.state_dict(), given)
-        return comparison.error(module) if comparison.lines() else None
-    if any(text in str(error) for text in _MISFITS):
-        return CheckpointMismatch(str(error.args[0]), hint=plugins.WEIGHTS_ALONE)
-    return None

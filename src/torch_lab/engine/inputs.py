@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import CombinedLoader
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from torch_lab.data import make_exact
+from torch_lab.data import NotExact, make_exact
 from torch_lab.experiment import Configuration
 
 _HOOKS = {"train": "train_dataloader", "val": "val_dataloader", "test": "test_dataloader"}
@@ -22,10 +24,14 @@ class Inputs:
         self._say = say
         self._said: set[str] = set()
         self.shares_itself_out = False
+        # torch.compile wraps a module, and Lightning takes it out again.
+        self._module = getattr(configuration.module, "_orig_mod", configuration.module)
+        if self._module is not configuration.module:
+            _log_uncompiled(self._module)
         if configuration.datamodule is not None:
             self._from_hooks(configuration.datamodule, {"datamodule": configuration.datamodule})
         elif configuration.train_dataloaders is None:
-            self._from_hooks(configuration.module, {})
+            self._from_hooks(self._module, {})
         else:
             self._from_loaders(configuration)
 
@@ -38,20 +44,20 @@ class Inputs:
         self.training: dict[str, Any] = {"train_dataloaders": train, "val_dataloaders": val}
         self.validation: dict[str, Any] = {"dataloaders": val}
         self.testing: dict[str, Any] = {"dataloaders": test}
-        self.validates = val is not None
-        self.tests = test is not None
+        self._has(val=val is not None, test=test is not None)
 
     def _from_hooks(self, owner: Any, arguments: dict[str, Any]) -> None:
         self.training = self.validation = self.testing = arguments
-        base = pl.LightningDataModule if arguments else pl.LightningModule
-        given = {
-            name: getattr(type(owner), hook) is not getattr(base, hook)
-            for name, hook in _HOOKS.items()
-        }
-        self.validates, self.tests = given["val"], given["test"]
+        given = {name: is_overridden(hook, owner) for name, hook in _HOOKS.items()}
+        self._has(val=given["val"], test=given["test"])
         for name, hook in _HOOKS.items():
             if given[name]:
                 setattr(owner, hook, self._exact_hook(getattr(owner, hook), name == "train"))
+
+    def _has(self, *, val: bool, test: bool) -> None:
+        """What there is data for; without the module's own step Lightning passes over it."""
+        self.validates = val and is_overridden("validation_step", self._module)
+        self.tests = test and is_overridden("test_step", self._module)
 
     def _exact_hook(self, hook: Callable[[], Any], training: bool) -> Callable[[], Any]:
         @functools.wraps(hook)
@@ -64,13 +70,24 @@ class Inputs:
         """The loaders with plain ones made exact, and whether all are; says which can't be."""
         if loaders is None:
             return None, True
-        made, left = make_exact(loaders, self._seed, pad=training)
+        if isinstance(loaders, CombinedLoader):
+            made, left = loaders, self._open(loaders, training)
+        else:
+            made, left = make_exact(loaders, self._seed, pad=training)
         for each in left if training else []:
-            text = (
-                f"{each.loader} can't go on exactly in mid-epoch: {each.reason}."
-                " A run that is cut and resumed begins the epoch's data anew."
-            )
-            if text not in self._said:
-                self._said.add(text)
-                self._say(text)
+            if str(each) not in self._said:
+                self._said.add(str(each))
+                self._say(str(each))
         return made, not left
+
+    def _open(self, combined: CombinedLoader, training: bool) -> list[NotExact]:
+        """Make the loaders exact that a combined one reads from."""
+        combined.flattened, left = make_exact(combined.flattened, self._seed, pad=training)
+        return left
+
+
+def _log_uncompiled(module: Any) -> None:
+    """What self.log looks up can't be compiled: without this a compiled LightningModule fails."""
+    disable: Any = torch.compiler.disable
+    for name in ("log", "log_dict"):
+        setattr(module, name, disable(getattr(module, name)))

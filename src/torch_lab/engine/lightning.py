@@ -10,11 +10,19 @@ tests/engine/test_boundaries.py fails when one of these touches stops fitting.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.data import _set_sampler_epoch
+from pytorch_lightning.callbacks import BatchSizeFinder, LearningRateFinder
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.loops.fetchers import _DataFetcher
 from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.loop import _Loop
@@ -25,6 +33,7 @@ from pytorch_lightning.trainer.connectors.logger_connector.result import (
     _ResultMetric,
     _Sync,
 )
+from pytorch_lightning.tuner import lr_finder
 
 
 class Boundary(Protocol):
@@ -38,6 +47,9 @@ class Boundary(Protocol):
 
     def going_on(self) -> None:
         """Lightning has set itself up; the next thing to run is what followed the save."""
+
+    def ending(self) -> None:
+        """Training has reached its planned end; the hooks that say so come next."""
 
     def ended_with_other_weights(self) -> None:
         """Hooks at training's end have changed the module after its last boundary."""
@@ -84,6 +96,14 @@ class _Fit(_FitLoop):
     epoch_loop: _Epoch
     _unprepared = False
 
+    def setup_data(self) -> None:
+        super().setup_data()
+        # A configure_optimizers that asks for estimated_stepping_batches has the loaders made
+        # before Lightning has read their places from the checkpoint; it then forgets them.
+        if self.restarting and self._combined_loader_states_to_load and self._data_fetcher:
+            self._load_combined_loader_states()
+            iter(self._data_fetcher)
+
     def reset(self) -> None:
         super().reset()
         if self.boundary.resuming():
@@ -105,16 +125,27 @@ class _Fit(_FitLoop):
 
     def on_run_end(self) -> None:
         before = _weight_versions(self.trainer)
+        self.boundary.ending()
         super().on_run_end()  # StochasticWeightAveraging, for one, puts its average in place here
         changed = _weight_versions(self.trainer) != before
         if self.trainer.strategy.reduce_boolean_decision(changed, all=False):
             self.boundary.ended_with_other_weights()
 
 
-def _weight_versions(trainer: pl.Trainer) -> list[tuple[int, int]]:
-    """Differs when a weight was written to, without looking at its values."""
+def _weight_versions(trainer: pl.Trainer) -> list[tuple[int, int, int]]:
+    """Differs when a weight was written to, also where that went through `.data` and unnoticed."""
     tensors = trainer.lightning_module.state_dict(keep_vars=True).values()
-    return [(each.data_ptr(), each._version) for each in tensors if isinstance(each, torch.Tensor)]
+    return [
+        (each.data_ptr(), each._version, _checksum(each.detach()))
+        for each in tensors
+        if isinstance(each, torch.Tensor) and each.layout is torch.strided
+    ]
+
+
+def _checksum(tensor: torch.Tensor) -> int:
+    if tensor.is_meta or type(tensor) is not torch.Tensor:  # sharded: no process has it all
+        return 0
+    return int(tensor.flatten().view(torch.uint8).sum(dtype=torch.int64))
 
 
 def _children(loop: _Loop) -> list[_Loop]:
@@ -161,6 +192,72 @@ def skip_idle_hooks(callbacks: Iterable[pl.Callback]) -> None:
                 setattr(callback, name, None)
 
 
+@dataclass(frozen=True)
+class Finder:
+    """A callback that searches: by which method, and where it puts what it finds."""
+
+    method: str
+    attribute: str  # empty: of a module's usual names for the learning rate
+    updates: bool = True
+
+
+def finder_of(callback: pl.Callback) -> Finder | None:
+    """What kind of finder a callback is, if it is one."""
+    if isinstance(callback, LearningRateFinder):
+        return Finder("lr_find", callback._attr_name, callback._update_attr)
+    if isinstance(callback, BatchSizeFinder):
+        return Finder("scale_batch_size", callback._batch_arg_name)
+    return None
+
+
+@contextmanager
+def search_bar_on_terminals_only() -> Iterator[None]:
+    """A search for the learning rate draws a bar of its own, into pipes and files as well."""
+    module: Any = lr_finder
+    before = module.tqdm
+    module.tqdm = partial(before, disable=None)
+    try:
+        yield
+    finally:
+        module.tqdm = before
+
+
+def tell_epoch(trainer: pl.Trainer) -> None:
+    """Let the training loaders know the epoch again; a search at its start counts on from there."""
+    combined = trainer.fit_loop._combined_loader
+    for loader in combined.flattened if combined is not None else ():
+        _set_sampler_epoch(loader, trainer.current_epoch)
+
+
+@contextmanager
+def no_checkpoint_of_its_own_choice(trainer: pl.Trainer) -> Iterator[None]:
+    """Left alone, a fit from nothing begins with what an OnExceptionCheckpoint left some day."""
+    connector = trainer._checkpoint_connector
+    connector._user_managed = True
+    try:
+        yield
+    finally:
+        connector._user_managed = False
+
+
+_WITH_FOLDERS = (CSVLogger, TensorBoardLogger, WandbLogger)
+
+
+def keep_files_below(directory: Path, loggers: Iterable[Logger]) -> None:
+    """Let Lightning's loggers that were given a relative folder make it in `directory`.
+
+    They have no public way to say where else: each keeps its folder to itself.
+    """
+    for each in loggers:
+        folder = str(each.save_dir) if isinstance(each, _WITH_FOLDERS) else "/"
+        if not Path(folder).is_absolute() and "://" not in folder:
+            for name in ("_root_dir", "_save_dir"):
+                if hasattr(each, name):
+                    setattr(each, name, str(directory / folder))
+            if isinstance(each, WandbLogger):
+                each._wandb_init["dir"] = str(directory / folder)
+
+
 def spawns_ranks(trainer: pl.Trainer) -> bool:
     """Whether the strategy would pickle the trainer and what hangs on it into new processes."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
@@ -169,6 +266,11 @@ def spawns_ranks(trainer: pl.Trainer) -> bool:
 def batches_done(trainer: pl.Trainer) -> int:
     """How many training batches have been handled, over all epochs."""
     return trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
+
+def logged_step(trainer: pl.Trainer) -> int:
+    """The step that Lightning gives its loggers with what is logged now."""
+    return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
 def in_mid_epoch(trainer: pl.Trainer) -> bool:
@@ -232,8 +334,12 @@ def _result_state(result: _ResultMetric) -> dict[str, Any]:
 def restore_logged_state(trainer: pl.Trainer, state: Mapping[str, Any]) -> None:
     """The reverse of `logged_state`, in a trainer that is about to go on."""
     connector = trainer._logger_connector
-    connector._callback_metrics.update(state["callback_metrics"])
-    connector._logged_metrics.update(state["logged_metrics"])
+    for metrics, saved in (
+        (connector._callback_metrics, state["callback_metrics"]),
+        (connector._logged_metrics, state["logged_metrics"]),
+    ):
+        metrics.clear()
+        metrics.update(saved)
     if not in_mid_epoch(trainer):
         return
     # Lightning empties the sums when an epoch's first batch logs; this isn't the first.
@@ -260,3 +366,38 @@ def _restored_result(trainer: pl.Trainer, saved: Mapping[str, Any]) -> _ResultMe
     result.has_reset = saved["has_reset"]
     result._forward_cache = saved["latest"]
     return result.to(trainer.lightning_module.device)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The batch that a loop was working on, or was about to get (`batch` None)."""
+
+    batch: Any
+    index: int
+    loader: int = 0
+
+
+def step_of(error: BaseException) -> Step | None:
+    """The batch under way where `error` was raised; None between batches.
+
+    The loops' counters don't tell: they stand alike in an epoch's last batch and in its end hooks.
+    """
+    for code, names in reversed(_frames(error)):
+        owner = names.get("self")
+        if isinstance(owner, _DataFetcher):
+            return Step(None, owner.fetched)
+        if isinstance(owner, _Loop) and code in _STEPS and "batch_idx" in names:
+            return Step(names.get("batch"), names["batch_idx"], names.get("dataloader_idx", 0))
+    return None
+
+
+def in_a_loop(error: BaseException) -> bool:
+    """Whether `error` came up while batches were handled, or at such a loop's ends."""
+    return any(isinstance(names.get("self"), _Loop) for _, names in _frames(error))
+
+
+def _frames(error: BaseException) -> list[tuple[str, dict[str, Any]]]:
+    return [(f.f_code.co_name, f.f_locals) for f, _ in walk_tb(error.__traceback__)]
+
+
+_STEPS = ("advance", "_evaluation_step", "_predict_step")

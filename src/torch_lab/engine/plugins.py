@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from torch_lab.checkpoints import files
 from torch_lab.engine.savepoints import Draft
 from torch_lab.errors import CheckpointMismatch
+from torch_lab.modules.weights import own_names
 
 WEIGHTS_ALONE = 'To take over only its weights: "checkpoint": {"weights_only": True}.'
 _NEEDED = ("state_dict", "pytorch-lightning_version")  # by Lightning, before it asks anybody
@@ -27,6 +29,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Write now and name at once, or leave the naming to the draft's owner."""
+        if isinstance(weights := checkpoint.get("state_dict"), Mapping):
+            checkpoint["state_dict"] = own_names(weights)
         if isinstance(storage_options, Draft):
             storage_options.write(checkpoint, Path(path))
         else:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 import torch.distributed
+from pytorch_lightning.plugins.precision import DoublePrecision
 
-from torch_lab.callbacks import NanMonitor, RunCheckpoint
+from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
 from torch_lab.checkpoints import plain
 from torch_lab.checkpoints.files import write_draft
 from torch_lab.checkpoints.keeper import SavePoint
-from torch_lab.engine import lightning, state
+from torch_lab.engine import finders, lightning, monitors, state
 from torch_lab.engine.stop import StopRequest
 from torch_lab.errors import CheckpointMismatch, ConfigurationError, SaveFailed, Stopped
-from torch_lab.metric_states import Attributes
+from torch_lab.recording.live import Position
+from torch_lab.utils import twins
 
 FORMAT = 1
 _AGREE_EVERY = 1.0  # seconds between two looks at what the other ranks want
@@ -61,19 +65,35 @@ class SavePoints(pl.Callback):
         nan: NanMonitor | None,
         stop: StopRequest,
         saver: Saver | None,
+        scripts: Sequence[Path] = (),
+        say: Callable[[str], None] = print,
     ) -> None:
         self._policy = policy
         self._nan = nan
         self._stop = stop
         self._saver = saver
+        self._say = say
+        self._scripts = scripts
+        self._validated = False
+        self._monitors_known = False
         self._trainer: pl.Trainer | None = None
-        self._pristine: Attributes = {}
+        self._pristine = state.Pristine()
         self._saving: SavePoint | None = None
         self._loaded: Mapping[str, Any] | None = None
+        self._found: dict[str, Any] = {}
+        self._searching = False
         self._next_agreement = 0
         self._agreed = (0, time.monotonic())
         self.batches = 0
         self.in_batch = 0
+
+    def position(self) -> Position:
+        """Where in training the run is, for what is recorded now."""
+        trainer = self._trainer
+        if trainer is None:
+            return Position(self.in_batch, 0, 0)
+        step, epoch = lightning.logged_step(trainer), trainer.current_epoch
+        return Position(self.in_batch, step, epoch, counts=not self._searching)
 
     def attach(self, trainer: pl.Trainer) -> None:
         """Let the trainer fit with loops that tell this callback their boundaries."""
@@ -84,13 +104,43 @@ class SavePoints(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """See the metrics before anything updates them: the baseline validation has them first."""
-        self._pristine = self._pristine or state.pristine(pl_module)
+        self._refuse_twins(trainer.callbacks)  # type: ignore[attr-defined]
+        for each in trainer.callbacks:  # type: ignore[attr-defined]
+            finders.tame(each, self)
+        self._pristine.see_metrics(pl_module)
+        if isinstance(trainer.precision_plugin, DoublePrecision):
+            pl_module.double()  # before a checkpoint's weights are loaded, not after as Lightning
+
+    def _refuse_twins(self, callbacks: Sequence[pl.Callback]) -> None:
+        """A configuration's own were refused before; the module's configure_callbacks adds more."""
+        found = [each for each in callbacks if twins.is_twin(each)]
+        if found:
+            raise ConfigurationError(twins.problem("configure_callbacks", found, self._scripts))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See the module's and the callbacks' attributes before the baseline changes them."""
+        self._pristine.see_attributes(trainer)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """See them where there is no baseline; Lightning is about to restore the optimizers."""
+        self._pristine.see_attributes(trainer)
+        if (own := self._own_part()) is not None:
+            state.restore_groups(trainer, own)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here signals wait for a boundary; Lightning has put its own handlers on top."""
         _refuse_unsavable(trainer)
         self._stop.take_back()
         self._stop.deferring = True
+        if not self.resuming():  # hooks that follow say again what they said at the run's start
+            self.in_batch = self.batches + 1
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here the metrics of a validation are known, too."""
+        self._validated |= trainer.state.fn == "fit" and not trainer.sanity_checking
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A resumed run that has nothing left to train comes here without a training's start."""
         self.in_batch = self.batches + 1
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -109,6 +159,7 @@ class SavePoints(pl.Callback):
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             "best": point is not None and point.best,
+            "found": self._found,
             "metrics": dict(point.metrics) if point else {},
             "world_size": trainer.world_size,
             "ranks": state.gathered(state.capture(trainer, self._pristine)),
@@ -126,33 +177,74 @@ class SavePoints(pl.Callback):
                 f"the checkpoint's training state has format {own['format']};"
                 f" this version of torch-lab reads up to {FORMAT}"
             )
+        if trainer.state.fn == "test":  # the best may be older than where training has come to
+            return
         self.batches = own["batch"]
         self._loaded = own if own["boundary"] else None
+        self._found = dict(own.get("found", {}))
+        finders.put_back(pl_module, self._found)
+
+    # -- the finders' -----------------------------------------------------------------------
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Leave everything as it was, but for what Lightning itself puts back."""
+        trainer = self._trainer
+        assert trainer is not None
+        before = state.capture(trainer, state.Pristine())  # all of it, not only what has changed
+        numbers, found = (self.batches, self.in_batch), self._found
+        self._searching = True
+        try:
+            yield
+        finally:
+            self._searching, self._loaded = False, None
+            (self.batches, self.in_batch), self._found = numbers, found
+        trainer.lightning_module.zero_grad(set_to_none=True)
+        state.restore(trainer, before)
+        lightning.tell_epoch(trainer)
+
+    def found(self, name: str, value: Any, before: Any) -> None:
+        """Keep it in the checkpoints, and say it if it is another than before."""
+        self._found[name] = value
+        if value != before:
+            self._say(f"found {name} = {value:.6g} (before: {before:.6g})")
 
     # -- the loops' --------------------------------------------------------------------------
 
     def resuming(self) -> bool:
         """Whether a checkpoint made at a boundary was loaded."""
-        return self._loaded is not None
+        return self._loaded is not None and not self._searching
 
     def going_on(self) -> None:
         """Restore this rank's state just before what followed the save."""
-        loaded, self._loaded = self._loaded, None
-        assert loaded is not None
         assert self._trainer is not None
-        ranks = loaded["ranks"]
-        if len(ranks) == self._trainer.world_size:
-            state.restore(self._trainer, ranks[self._trainer.global_rank])
+        if (own := self._own_part()) is not None:
+            state.restore(self._trainer, own)
+        self._loaded = None
+        self.in_batch = self.batches + 1
         self._policy.resumed_at(self.batches)
+
+    def _own_part(self) -> Mapping[str, Any] | None:
+        """What this rank saved; None where there is nothing, or for another number of ranks."""
+        assert self._trainer is not None
+        ranks = self._loaded["ranks"] if self._loaded is not None else []
+        fits = len(ranks) == self._trainer.world_size
+        return ranks[self._trainer.global_rank] if fits else None
 
     def reached(self, *, epoch_end: bool) -> None:
         """Save if it is time; end if a signal asked for it."""
+        if self._searching:
+            return
         trainer = self._trainer
         assert trainer is not None
         self.batches = batch = lightning.batches_done(trainer)
         self.in_batch = batch + 1
+        if epoch_end and isinstance(bar := trainer.progress_bar_callback, EpochProgress):
+            bar.say_epoch()
         if self._saver is not None:
             self._saver.raise_if_failed()
+        if epoch_end:
+            self._check_monitors(trainer)
         signum, time_is_up = self._wishes(trainer, batch, epoch_end)
         due = self._policy.due(trainer, batch, epoch_end=epoch_end)  # also where a signal came
         if signum or time_is_up or due:
@@ -162,10 +254,25 @@ class SavePoints(pl.Callback):
                 self._saver.wait()
             raise Stopped(signum)
 
+    def _check_monitors(self, trainer: pl.Trainer) -> None:
+        """Refuse to wait for a metric that an epoch and its validation have not logged."""
+        if self._monitors_known or (trainer.enable_validation and not self._validated):
+            return
+        self._monitors_known = True
+        missing = trainer.strategy.broadcast(monitors.missing(trainer))
+        if missing:
+            raise monitors.never_logged(missing, trainer, self._scripts)
+
+    def ending(self) -> None:
+        """What is recorded from here on belongs to the last boundary: a run that is resumed from
+        there trains no more, and doesn't record it again."""
+        self.in_batch = self.batches
+
     def ended_with_other_weights(self) -> None:
         """Save the last boundary once more, with the weights that training leaves."""
         assert self._trainer is not None
-        self.save(self._trainer)
+        if not self._searching:
+            self.save(self._trainer)
 
     def _wishes(self, trainer: pl.Trainer, batch: int, epoch_end: bool) -> tuple[int, bool]:
         """A signal's number and whether time is up, the same on all ranks."""

@@ -17,12 +17,14 @@ from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers.logger import Logger
 
 from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
-from torch_lab.engine import lightning
+from torch_lab.engine import lightning, profiling
+from torch_lab.engine.blame import Blame
 from torch_lab.engine.plugins import NoProfiler, SafeCheckpointIO
 from torch_lab.engine.savepoints import SavePoints
 from torch_lab.errors import ConfigurationError, UsageError
+from torch_lab.loggers import ClearMlLogger
 
-_OWN = (EpochProgress, NanMonitor, RunCheckpoint, SavePoints)
+_OWN = (Blame, EpochProgress, NanMonitor, RunCheckpoint, SavePoints)
 
 
 def check_gpus(gpus: Sequence[int] | None) -> None:
@@ -48,14 +50,16 @@ def build(
 ) -> pl.Trainer:
     """A Trainer from `trainer.init` of the hparams and what torch-lab itself adds.
 
-    Callbacks run in this order: those of `trainer.init`, the configuration's, NanMonitor,
-    RunCheckpoint, EpochProgress, and last the save points, which see what all others did.
+    Callbacks run in this order: one that notes where an exception came up, those of
+    `trainer.init`, the configuration's, NanMonitor, RunCheckpoint, EpochProgress, and last the
+    save points, which see what all others did.
     """
     kwargs = dict(init)
+    _refuse_barebones(kwargs)
     check_gpus(gpus)
     if gpus is not None:
         kwargs |= {"accelerator": "gpu", "devices": list(gpus)}
-    every = [*listed(kwargs.pop("callbacks", None)), *callbacks]
+    every = [Blame(), *listed(kwargs.pop("callbacks", None)), *callbacks]
     if kwargs.pop("enable_progress_bar", True) and not _any(every, ProgressBar):
         every.append(EpochProgress())
     if savepoints is not None:
@@ -67,7 +71,8 @@ def build(
     kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
     kwargs["plugins"] = _plugins(kwargs.get("plugins"), trust)
     kwargs["logger"] = _loggers(logger, kwargs.get("logger"))
-    with _refusals():
+    lightning.keep_files_below(directory, listed(kwargs["logger"]))
+    with _refusals(init):
         trainer = pl.Trainer(
             **kwargs,
             callbacks=every,
@@ -75,17 +80,30 @@ def build(
         )
     if savepoints is not None:
         _refuse_spawning(trainer, init.get("strategy", "auto"))
+        profiling.settle(trainer, directory)
         savepoints.attach(trainer)
     return trainer
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(init: Mapping[str, Any]) -> Iterator[None]:
     """Values that Lightning's Trainer doesn't take, as the mistakes in hparams that they are."""
     try:
         yield
-    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"trainer.init: {str(error).strip()}") from error
+    except (ImportError, RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
+        text = str(error).strip()
+        mentioned = [key for key in init if key in text.lower()]
+        first = min(mentioned, key=lambda key: (text.lower().find(key), -len(key)), default=None)
+        where = "trainer.init" if first is None else f"trainer.init.{first}"
+        raise ConfigurationError(f"{where}: {text}") from error
+
+
+def _refuse_barebones(init: Mapping[str, Any]) -> None:
+    if init.get("barebones"):
+        raise ConfigurationError(
+            "trainer.init.barebones: it forbids the callbacks and loggers that a run is kept by",
+            hint="Leave it out; a step's overhead without a profiler is small.",
+        )
 
 
 def _refuse_spawning(trainer: pl.Trainer, asked: object) -> None:
@@ -112,7 +130,9 @@ def _loggers(own: Logger | None, users: Any) -> Any:
     """Ours first, beside the user's own; none at all where nothing is to be recorded."""
     if own is None:
         return False
-    return [own, *(each for each in listed(users) if each is not True)]
+    # A ClearMlLogger hands on to the record what ours has put there already.
+    added = (e for e in listed(users) if e is not True and not isinstance(e, ClearMlLogger))
+    return [own, *added]
 
 
 def _plugins(users: Any, trust: bool) -> list[Any]:
@@ -122,11 +142,15 @@ def _plugins(users: Any, trust: bool) -> list[Any]:
     return plugins
 
 
+_REPORTS = "pytorch_lightning.profilers.profiler"  # of profilers that write to no file
 _TALKATIVE = ("pytorch_lightning", "lightning.fabric", "lightning_fabric")
 _POINTLESS = (
     r".*LeafSpec",  # Lightning's own use of torch that is out of date
     r"Checkpoint directory .* exists and is not empty",  # a run's own, when it is resumed
     r"You requested to overfit",  # as --dev-run does
+    # A run keeps its checkpoints itself; those of torch-lab 1.x were kept by a ModelCheckpoint.
+    r"Be aware that when using `ckpt_path`, .*following callbacks:"
+    r" \[\"\w*ModelCheckpoint{[^\"]*\"\]",
     r"The number of training batches .* is smaller than the logging interval",
     r"You defined a `validation_step` but have no `val_dataloader`",  # every TrainLabModule does
 )
@@ -135,10 +159,10 @@ _POINTLESS = (
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's remarks on hardware and products; its warnings stay."""
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    loggers = [logging.getLogger(name) for name in (*_TALKATIVE, _REPORTS)]
     before = [each.level for each in loggers]
     for each in loggers:
-        each.setLevel(logging.WARNING)
+        each.setLevel(logging.INFO if each.name == _REPORTS else logging.WARNING)
     try:
         with warnings.catch_warnings():
             for text in _POINTLESS:
