@@ -116,10 +116,10 @@ class TestWhatIsSeen:
         ("batch", "samples"),
         [
             ((1, {"index": torch.tensor([3, 4])}), ", samples 3, 4"),
-            ((1, {"index": torch.tensor(3)}), ", samples 3"),
+            ((1, {"index": torch.tensor(3)}), ", sample 3"),
             ((1, {"index": torch.arange(20).reshape(10, 2)}), ", samples 0, 1, 2, 3, 4, 5, 6, 7"),
             ((1, {"index": ["a.png", "b.png"]}), ", samples a.png, b.png"),
-            ((1, {"index": 7}), ", samples 7"),
+            ((1, {"index": 7}), ", sample 7"),
             ((1, {"y": 7}), ""),
             (torch.ones(2), ""),
             ((1,), ""),

@@ -113,7 +113,8 @@ def test_a_script_that_lies_in_no_experiment(lab: Lab) -> None:
         ),
         (
             "hparams = ['config']\n",
-            f"{HPARAMS}: 1 problem in hparams\n  hparams: expected a dict, got ['config'] (list)",
+            f"{HPARAMS}: 1 problem in hparams\n"
+            "  line 1: hparams: expected a dict, got ['config'] (list)",
         ),
     ],
     ids=["syntax", "name", "missing", "misspelt", "no dict"],
@@ -143,26 +144,29 @@ hparams = {
 }
 """
 PROBLEMS = """\
-  tsk: unknown key; did you mean "task"?
-  task.project: unknown key; did you mean "project_name"?
-  task.tags: expected a list of strings or None, got 3 (int)
-  checkpoint.checkpoint_task: unknown key; did you mean "checkpoint_task_id"?
-  checkpoint.weights_only: expected a bool, got 1 (int)
-  checkpoint.every_n_steps: expected a positive int or None, got 0 (int)
-  checkpoint.keep: expected a positive int or None, got 2.5 (float)
-  trainer.int: unknown key; did you mean "init"?
-  trainer.init.model: comes from what the configuration script returns; remove it
-  trainer.init.max_epoch: unknown key; did you mean "max_epochs"?
-  trainer.init.gpus: unknown key; there are accelerator, strategy, devices, num_nodes, precision, \
-logger, callbacks, fast_dev_run, max_epochs, min_epochs, max_steps, min_steps, ...
-  trainer.init.max_steps: expected an int, got '4' (str)
-  trainer.fit.weights_only: may not be set: no checkpoint that could run code is loaded; remove it
-  trainer.fit.ckptpath: unknown key; did you mean "ckpt_path"?
-  trainer.validate: expected a dict, or None for no validation before fit, got 3 (int)
-  trainer.predict.dataloaders: comes from what the configuration script returns; remove it
-  trainer.predict.return_predictions: may not be set: callbacks write the predictions; remove it
-  seed: expected an int from 0 to 4294967295, or None to draw one, got 'zero' (str)
-  config: expected a dict, got 3 (int)"""
+  line 3: tsk: unknown key; did you mean "task"?
+  line 4: task.project: unknown key; did you mean "project_name"?
+  line 4: task.tags: expected a list of strings or None, got 3 (int)
+  line 5: checkpoint.checkpoint_task: unknown key; did you mean "checkpoint_task_id"?
+  line 5: checkpoint.weights_only: expected a bool, got 1 (int)
+  line 5: checkpoint.every_n_steps: expected a positive int or None, got 0 (int)
+  line 5: checkpoint.keep: expected a positive int or None, got 2.5 (float)
+  line 7: trainer.int: unknown key; did you mean "init"?
+  line 8: trainer.init.model: comes from what the configuration script returns; remove it
+  line 8: trainer.init.max_epoch: unknown key; did you mean "max_epochs"?
+  line 8: trainer.init.gpus: unknown key; there are accelerator, strategy, devices, num_nodes, \
+precision, logger, callbacks, fast_dev_run, max_epochs, min_epochs, max_steps, min_steps, ...
+  line 8: trainer.init.max_steps: expected an int, got '4' (str)
+  line 9: trainer.fit.weights_only: may not be set: no checkpoint that could run code is loaded; \
+remove it
+  line 9: trainer.fit.ckptpath: unknown key; did you mean "ckpt_path"?
+  line 10: trainer.validate: expected a dict, or None for no validation before fit, got 3 (int)
+  line 11: trainer.predict.dataloaders: comes from what the configuration script returns; \
+remove it
+  line 11: trainer.predict.return_predictions: may not be set: callbacks write the predictions; \
+remove it
+  line 13: seed: expected an int from 0 to 4294967295, or None to draw one, got 'zero' (str)
+  line 14: config: expected a dict, got 3 (int)"""
 
 
 @BOTH
@@ -436,7 +440,11 @@ def test_a_failure_in_training_names_the_last_checkpoint(lab: Lab) -> None:
     outcome = lab.train("fault=raises")
     trace = failure(outcome, RUN)
     assert trace[1].startswith(f'  File "{lab.root / MAIN}", line ')
-    assert trace[-1] == "ValueError: a bad batch"
+    assert trace[-3:] == [
+        "ValueError: a bad batch",
+        "in callback Faulty.on_train_batch_start",
+        "in training, epoch 1, batch 4, samples 0, 12, 9, 3",
+    ]
     assert (lab.newest().record["status"], lab.newest().record["reason"]) == (
         "failed",
         "ValueError: a bad batch",

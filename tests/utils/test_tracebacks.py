@@ -6,7 +6,7 @@ import sysconfig
 import pytest
 
 from torch_lab.utils import tracebacks
-from torch_lab.utils.tracebacks import format_exception, is_user_file
+from torch_lab.utils.tracebacks import format_exception, is_user_file, summary, user_place
 
 PACKAGE = tracebacks.__file__
 STDLIB = f"{sysconfig.get_paths()['stdlib']}/runpy.py"
@@ -55,14 +55,28 @@ def test_the_exception_itself_stays_whole():
     assert error.__traceback__ is before
 
 
-def test_without_a_users_frame_all_are_kept():
+def in_file(file: str, function):
+    function.__code__ = function.__code__.replace(co_filename=file)
+    return function
+
+
+def test_without_a_users_frame_it_begins_where_others_were_called():
     def inner():
         compile("1 +", "<config>", "eval")
 
-    inner.__code__ = inner.__code__.replace(co_filename=INSTALLED)
-    text = format_exception(caught(frame(PACKAGE, frame(INSTALLED, inner))))
-    assert INSTALLED in files_in(text)
+    inner = in_file(INSTALLED, inner)
+    calls = frame(PACKAGE, frame(INSTALLED, frame(PACKAGE, frame(INSTALLED, inner))))
+    text = format_exception(caught(calls))
+    assert files_in(text)[:3] == [PACKAGE, INSTALLED, INSTALLED]
     assert "SyntaxError" in text
+
+
+def test_what_torch_lab_itself_raises_is_shown_from_its_beginning():
+    def inner():
+        raise TypeError("a mistake of ours")
+
+    text = format_exception(caught(frame(PACKAGE, frame(INSTALLED, in_file(PACKAGE, inner)))))
+    assert files_in(text) == [PACKAGE, INSTALLED, PACKAGE]
 
 
 def test_chained_exceptions_are_trimmed_each():
@@ -113,6 +127,51 @@ def test_a_loader_workers_own_traceback_takes_the_place_of_ours():
         '    return self.items["x"]\n'
         "KeyError: 'x'\n"
     )
+
+
+SENT = (
+    "Caught KeyError in DataLoader worker process 1.\n"
+    "Original Traceback (most recent call last):\n"
+    f'  File "{INSTALLED}", line 3, in fetch\n'
+    "    return collate(data)\n"
+    f'  File "{PACKAGE}", line 7, in collate\n'
+    f'  File "{INSTALLED}", line 8, in stack\n'
+    "KeyError: 'x'\n"
+    "while loading sample 5\n"
+)
+
+
+def test_notes_follow_a_worker_s_traceback():
+    def inner():
+        error = RuntimeError(SENT)
+        error.add_note("in training")
+        raise error
+
+    text = format_exception(caught(frame(PACKAGE, in_file(INSTALLED, inner))))
+    assert files_in(text) == [PACKAGE, INSTALLED]
+    assert text.endswith("KeyError: 'x'\nwhile loading sample 5\nin training\n")
+
+
+def test_an_exception_in_a_line():
+    assert summary(ValueError("bad\nlabel")) == "ValueError: bad\nlabel"
+    assert summary(RuntimeError(SENT)) == "KeyError: 'x' (in DataLoader worker process 1)"
+
+
+def test_the_users_line_that_led_to_an_exception():
+    def wrong():
+        raise ValueError("no such thing")
+
+    wrong = in_file(PACKAGE, wrong)
+    fails = frame(
+        PACKAGE, frame(USER, frame("/home/me/project/models.py", frame(INSTALLED, wrong)))
+    )
+    assert (user_place(caught(fails)) or "").startswith("/home/me/project/models.py:2: ")
+    assert user_place(caught(frame(PACKAGE, wrong))) is None
+
+    def names_it():
+        raise ValueError(f"{USER}:3: no such thing")
+
+    assert user_place(caught(frame(USER, in_file(PACKAGE, names_it)))) is None
 
 
 @pytest.mark.parametrize("file", [PACKAGE, STDLIB, INSTALLED, "<frozen runpy>", "<string>"])

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed
 
-from torch_lab.data import DataLoader
+from torch_lab.callbacks import samples as naming
 from torch_lab.errors import ConfigurationError, NonFiniteLoss
 
 _Bad: TypeAlias = tuple[int, int, str]  # epoch, batch, and the words for it
@@ -29,7 +29,9 @@ class NanMonitor(pl.Callback):
 
     def __init__(self, every: int = 50) -> None:
         if type(every) is not int or every < 1:
-            raise ConfigurationError(f"NanMonitor(every={every!r}): expected at least 1")
+            raise ConfigurationError(
+                f"NanMonitor(every={every!r}): expected a whole number of at least 1"
+            )
         self.every = every
         self._seen: list[tuple[int, int, torch.Tensor, Any]] = []
         self._found: NonFiniteLoss | None = None
@@ -50,7 +52,7 @@ class NanMonitor(pl.Callback):
         """Remember the loss, and look when enough have come together."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, torch.Tensor):
-            sample = (trainer.current_epoch, batch_idx, loss.detach(), _samples(batch))
+            sample = (trainer.current_epoch, batch_idx, loss.detach(), naming.told(batch))
             self._seen.append(sample)
         if (batch_idx + 1) % self.every == 0:
             self.check()
@@ -87,9 +89,7 @@ class NanMonitor(pl.Callback):
     def _indices(self, epoch: int, batch: int) -> Any:
         """Which samples an exact loader put into a batch of the epoch under way."""
         loader = self._trainer.train_dataloader if self._trainer is not None else None
-        if not isinstance(loader, DataLoader) or not loader.exact or loader.epoch != epoch:
-            return None
-        return loader.epoch_batches()[batch]
+        return naming.drawn([loader], batch, epoch=epoch)
 
     def _agreed(self, found: _Bad | None) -> _Bad | None:
         """The first of all processes' findings: the gradients of one spoil the others' weights."""
@@ -114,10 +114,7 @@ def _first_bad(
     bad = int((~torch.isfinite(losses)).nonzero()[0])
     epoch, batch, _, samples = seen[bad]
     samples = indices(epoch, batch) if samples is None else samples
-    which = "" if samples is None else f", samples {_listed(samples)}"
-    # counted from one, as the progress line counts
-    where = f"epoch {epoch + 1}, batch {batch + 1}{which}"
-    said = f"the loss became {losses[bad].item()} in {where}"
+    said = f"the loss became {losses[bad].item()} in {naming.place(epoch, batch, samples)}"
     return epoch, batch, said
 
 
@@ -135,18 +132,3 @@ def _spoiled(module: pl.LightningModule) -> list[str]:
     if not sums or bool(torch.isfinite(torch.stack(sums)).all()):
         return []
     return [name for name, each in trained.items() if not bool(torch.isfinite(each).all())]
-
-
-def _samples(batch: Any) -> Any:
-    """The samples' indices, where the batch's metadata tells them."""
-    if isinstance(batch, (tuple, list)) and len(batch) > 1 and isinstance(batch[1], dict):
-        return batch[1].get("index")
-    return None
-
-
-def _listed(samples: Any) -> str:
-    numbers = samples.reshape(-1).tolist() if isinstance(samples, torch.Tensor) else samples
-    if not isinstance(numbers, (list, tuple)):
-        return str(numbers)
-    shown = ", ".join(str(number) for number in numbers[:8])
-    return f"{shown} and {len(numbers) - 8} more" if len(numbers) > 8 else shown

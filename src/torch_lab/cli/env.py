@@ -28,7 +28,8 @@ def command(argv: Sequence[str]) -> int | None:
     if answered(parsed, HELP_TEXT):
         return 0
     if parsed.words:
-        raise UsageError(f"lab env takes no words, got {' '.join(parsed.words)}")
+        words = " ".join(parsed.words)
+        raise UsageError(f"lab env takes no words, got {words}", hint="type `lab env`")
     from torch_lab.tasks import env as task
 
     data = task.collect()

@@ -23,6 +23,7 @@ class Option:
     metavar: str = ""
     help: str = ""
     short: str = ""
+    alias: str = ""
     repeats: bool = False
     takes_numbers: bool = False  # `-g 0 1`: numbers that follow belong to it as well
 
@@ -33,6 +34,11 @@ class Option:
         return f"{short}{self.name} {self.metavar}".rstrip()
 
 
+DEBUG = Option(
+    "--debug",
+    help="open Python's debugger where an exception is raised (--pdb will do)",
+    alias="--pdb",
+)
 HELP = Option("--help", help="show this and exit", short="-h")
 VERSION = Option("--version", help="show the version and exit")
 
@@ -71,6 +77,7 @@ class Reader:
         self._rest = list(argv)
         self._by_name = {option.name: option for option in options}
         self._by_name.update({option.short: option for option in options if option.short})
+        self._by_name.update({option.alias: option for option in options if option.alias})
         self.parsed = Parsed()
 
     def read(self, unknown: Callable[[str], None]) -> Parsed:
@@ -86,11 +93,19 @@ class Reader:
 
     def refuse(self, word: str) -> None:
         """Say that there is no such option, and which one may be meant."""
-        from torch_lab.utils.text import suggestion
+        from torch_lab.utils.text import nearest
 
         name = word.partition("=")[0]
-        known = [known for known in self._by_name if known.startswith("--")]
-        raise UsageError(f"unknown option {name}", hint=suggestion(name, known))
+        bare = name.lstrip("-")
+        known = {each[2:]: each for each in self._by_name if each.startswith("--")}
+        match = nearest(bare, known)
+        if match is not None:
+            hint = f'did you mean "{known[match]}"?'
+        elif "set" in known and word.startswith("--"):
+            hint = f"a hyperparameter is changed with `--set {bare}=VALUE`"
+        else:
+            hint = f"there are {', '.join(known.values())}"
+        raise UsageError(f"unknown option {name}", hint=hint)
 
     def _take_option(self, word: str) -> bool:
         name, equals, value = word.partition("=")
@@ -117,7 +132,8 @@ class Reader:
 
     def _value(self, option: Option) -> str:
         if not self._rest or self._is_option(self._rest[0]):
-            raise UsageError(f"{option.name} needs a value", hint=f"write {option.usage.strip()}")
+            written = f"write `{option.name} {option.metavar}`"
+            raise UsageError(f"{option.name} needs a value", hint=written)
         value = self._rest.pop(0)
         while option.takes_numbers and self._rest and _NUMBERS.fullmatch(self._rest[0]):
             value += f",{self._rest.pop(0)}"

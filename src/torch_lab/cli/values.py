@@ -74,5 +74,5 @@ def count(name: str, text: str | None) -> int | None:
         return None
     number = _number(text)
     if not isinstance(number, int) or number < 1:
-        raise UsageError(f"{name} takes a positive number, got {text!r}")
+        raise UsageError(f"{name} takes a positive number, got {text!r}", hint=f"write `{name} 5`")
     return number
