@@ -55,6 +55,7 @@ def test_the_options_of_train_are_these():
         ("", "--resume", "RUN"),
         ("", "--force", ""),
         ("", "--trust", ""),
+        ("", "--debug", ""),
         ("-h", "--help", ""),
         ("", "--version", ""),
     ]
@@ -66,6 +67,7 @@ def test_the_options_of_infer_are_these_and_long():
         ("", "--set", "KEY=VALUE"),
         ("", "--gpu-devices", "0,1"),
         ("", "--trust", ""),
+        ("", "--debug", ""),
         ("", "--help", ""),
     ]
 
@@ -73,6 +75,13 @@ def test_the_options_of_infer_are_these_and_long():
 def test_the_verbs_are_these():
     assert list(main.VERBS) == ["train", "infer", "runs", "show", "env"]
     assert list(main.LAB_VERBS) == ["runs", "show", "env"]
+
+
+@pytest.mark.parametrize("word", ["--debug", "--pdb"])
+def test_the_debugger_has_a_second_name(word):
+    assert Reader(["h.py", word], train.OPTIONS).read(pytest.fail).has("--debug")
+    parsed = infer.read(["h.py", word, "--", word])
+    assert (parsed.has("--debug"), parsed.words) == (True, ["h.py", word])
 
 
 # train
@@ -304,7 +313,7 @@ def test_each_command_has_its_entry_point(entry, tmp_path):
         (("runs", "--jsno"), 'did you mean "--json"?'),
         (("runs", "digits"), "'digits' is no filter"),
         (("runs", "--limit", "0"), "--limit takes a positive number, got '0'"),
-        (("show",), "lab show takes one run"),
+        (("show",), "lab show takes one run or script"),
         (("show", "nothing"), 'no run "nothing"'),
         (("env", "word"), "lab env takes no words"),
     ],
@@ -420,10 +429,15 @@ def test_exit_statuses(ending, what, status):
     assert ("Traceback" in done.stderr) == (what == "failure")
 
 
-def test_a_mistake_says_all_of_it(ending):
-    assert ending("mistake").stderr == (
-        "error: hparams.py: 2 problems in hparams\n  config is missing\n  seed is no number\n"
-    )
+def test_a_mistake_says_all_of_it(ending, tmp_path):
+    said = ending("mistake").stderr.splitlines()
+    assert said[:3] == [
+        "error: hparams.py: 2 problems in hparams",
+        "  config is missing",
+        "  seed is no number",
+    ]
+    assert said[3].startswith(f"  at {tmp_path}/user.py:10: raise HparamsError(")
+    assert len(said) == 4
 
 
 def test_a_failure_begins_in_the_users_code_and_says_where_the_run_is(ending, tmp_path):
@@ -448,7 +462,8 @@ def test_the_run_is_shown_relative_to_where_one_is(tmp_path, monkeypatch, capsys
 
 def test_a_run_error_is_said_without_a_traceback(ending, tmp_path):
     assert ending("run_error").stderr == (
-        f"error: the loss became NaN at step 3\n\nrun directory: {tmp_path}\n"
+        "error: the loss became NaN at step 3\n"
+        f"  at {tmp_path}/user.py:17: raise error\n\nrun directory: {tmp_path}\n"
     )
 
 

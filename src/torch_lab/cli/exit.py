@@ -45,17 +45,27 @@ def report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 128 + signal.SIGINT
     if isinstance(error, TorchLabError):
-        _say("\n".join([f"{_headline()} {error}", *getattr(error, "__notes__", ())]) + "\n")
+        _say(_message(error))
         # A run's files can fail under it: a full disk is no mistake in what was asked.
         under_way = isinstance(error, StoreError) and hasattr(error, "run_directory")
         if not (under_way or isinstance(error, RunError)):
             return MISTAKE
-    else:
+    elif not hasattr(error, "was_shown"):  # before a debugger opened
         from torch_lab.utils.tracebacks import format_exception
 
         _say(format_exception(error))
     _say(_whereabouts(error))
     return FAILURE
+
+
+def _message(error: TorchLabError) -> str:
+    """What was found, where in the user's code it was asked for, what to do about it."""
+    from torch_lab.utils.tracebacks import user_place
+
+    place, hint = user_place(error), error.hint
+    lines = [f"{_headline()} {error.message}", *([f"  at {place}"] if place else [])]
+    lines += [*([hint] if hint else []), *getattr(error, "__notes__", ())]
+    return "\n".join(lines) + "\n"
 
 
 def _headline() -> str:

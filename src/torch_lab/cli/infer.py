@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_lab.cli.options import Option, Parsed, Reader, answered, option_lines
+from torch_lab.cli.options import DEBUG, Option, Parsed, Reader, answered, option_lines
 from torch_lab.cli.values import assignments, gpu_list
 from torch_lab.errors import UsageError
 from torch_lab.tasks.options import InferOptions
@@ -21,6 +21,7 @@ OPTIONS = (
     Option("--set", "KEY=VALUE", "change one hyperparameter; may be repeated", repeats=True),
     Option("--gpu-devices", "0,1", "the GPUs to use"),
     Option("--trust", help="load a checkpoint that could run code; only if you know its source"),
+    DEBUG,
     Option("--help", help="show this and exit"),
 )
 _FIRST = (*OPTIONS, Option("--version", help="show the version and exit"))
@@ -46,9 +47,11 @@ def command(argv: Sequence[str]) -> int | None:
     if answered(parsed, HELP_TEXT):
         return 0
     options = infer_options(parsed)
+    from torch_lab.cli.debugger import post_mortem
     from torch_lab.tasks.infer import infer
 
-    infer(options)
+    with post_mortem(wanted=parsed.has("--debug")):
+        infer(options)
     return 0
 
 

@@ -15,7 +15,7 @@ Command = Callable[[Sequence[str]], "int | None"]
 
 LAB_VERBS = {
     "runs": "the runs, newest first, filtered and sorted",
-    "show": "one run: hparams, metrics, checkpoints, environment, code",
+    "show": "one run: hparams, metrics, checkpoints …; or one script: its fields, its runs",
     "env": "the machine as training sees it",
 }
 VERBS = {

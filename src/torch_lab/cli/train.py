@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch_lab.cli.options import HELP, VERSION, Option, Parsed, Reader, answered, option_lines
+from torch_lab.cli.options import (
+    DEBUG,
+    HELP,
+    VERSION,
+    Option,
+    Parsed,
+    Reader,
+    answered,
+    option_lines,
+)
 from torch_lab.cli.values import assignments, batch_limit, gpu_list
 from torch_lab.errors import UsageError
 from torch_lab.tasks.options import TrainOptions
@@ -36,6 +45,7 @@ OPTIONS = (
     Option("--resume", "RUN", "go on with an interrupted run; `auto`: see above"),
     Option("--force", help="resume although the experiment's scripts have changed"),
     Option("--trust", help="load a checkpoint that could run code; only if you know its source"),
+    DEBUG,
     HELP,
     VERSION,
 )
@@ -54,6 +64,8 @@ train --resume RUN           go on with an interrupted run, exactly where it was
 
 {option_lines(OPTIONS)}
 
+`lab show HPARAMS` lists what a script's config holds, with types, defaults and descriptions.
+
 Exit status: 0 done, 1 failed while running, 2 a mistake in what was asked, 128+N ended by signal N.
 """
 
@@ -65,9 +77,11 @@ def command(argv: Sequence[str]) -> int | None:
     if answered(parsed, HELP_TEXT):
         return 0
     options = train_options(parsed)
+    from torch_lab.cli.debugger import post_mortem
     from torch_lab.tasks.train import train
 
-    train(options)
+    with post_mortem(wanted=parsed.has("--debug")):
+        train(options)
     return 0
 
 
@@ -106,5 +120,6 @@ def _script(words: Sequence[str], resume: str | None) -> Path | None:
 
 def _with_resume(parsed: Parsed, name: str, resume: str | None) -> bool:
     if parsed.has(name) and resume is None:
-        raise UsageError(f"{name} has a meaning only with --resume")
+        hint = f"type `train --resume RUN {name}`"
+        raise UsageError(f"{name} has a meaning only with --resume", hint=hint)
     return parsed.has(name)

@@ -62,6 +62,8 @@ class StopRequest:
             raise Stopped(self.signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if _at_prompt(frame):  # of a breakpoint(): no step ends while somebody thinks there
+            raise KeyboardInterrupt if signum == signal.SIGINT else Stopped(signum)
         again, self.signum = self.signum is not None, self.signum or signum
         if self._holding:
             self._set_limit()
@@ -84,3 +86,8 @@ class StopRequest:
     def _say(text: str) -> None:
         stream = sys.__stderr__
         os.write(stream.fileno() if stream is not None else 2, text.encode())
+
+
+def _at_prompt(frame: FrameType | None) -> bool:
+    """Whether Python's debugger is waiting for a command."""
+    return frame is not None and frame.f_globals.get("__name__") == "cmd"

@@ -35,7 +35,10 @@ def plan(script: Path, options: TrainOptions) -> Plan:
     """The plan for training a script, its hyperparameters checked."""
     experiment = experiments.find(script)
     hparams = hyperparameters.load(
-        experiment.script, overrides=options.overrides, dev_run=options.dev_run
+        experiment.script,
+        overrides=options.overrides,
+        dev_run=options.dev_run,
+        config_type=experiments.config_type(experiment, "train_config"),
     )
     for notice in hparams.notices:
         say(notice)

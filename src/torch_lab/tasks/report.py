@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_lab.errors import ConfigurationError, LockLost, Stopped
-from torch_lab.experiment import Experiment, require_function
+from torch_lab.errors import LockLost, Stopped
+from torch_lab.experiment import Experiment, has_function
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
 from torch_lab.utils.metric_names import is_variant
@@ -42,18 +42,10 @@ def completed(session: Session, experiment: Experiment) -> str:
     best = session.best()  # also waits for the last save
     length = f"{session.record.progress.batch} batches, {_duration(session)}"
     lines = [f"completed after {length}", *_metrics(session.record), *_checkpoints(session)]
-    if best is not None and _infers(experiment):
+    if best is not None and has_function(experiment, "infer_config"):
         words = ["infer", shown(experiment.script), "--checkpoint", session.record.name]
         lines.append(f"  next      {shlex.join(words)}")
     return "\n".join(lines)
-
-
-def _infers(experiment: Experiment) -> bool:
-    try:
-        require_function(experiment, "infer_config")
-    except ConfigurationError:
-        return False
-    return True
 
 
 def interrupted(error: BaseException, session: Session) -> str:

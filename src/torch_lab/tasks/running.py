@@ -23,7 +23,9 @@ from torch_lab.engine.fit import Setting, Start, fit
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.trainer import check_gpus
 from torch_lab.errors import HparamsError
+from torch_lab.experiment import clearml_calls
 from torch_lab.hparams import Hparams
+from torch_lab.hparams.lines import located
 from torch_lab.store import source
 from torch_lab.store.console import Console
 from torch_lab.store.find import StoredRun
@@ -34,6 +36,8 @@ from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import Plan, recorded_plan, run_prefix, say, spoken_command
 from torch_lab.tasks.session import Session
 from torch_lab.tasks.train import JOIN
+from torch_lab.utils.at_hand import at_hand
+from torch_lab.utils.paths import display
 from torch_lab.utils.threads import leave_signals_to_main
 
 # -- a new run -------------------------------------------------------------------------------
@@ -60,10 +64,9 @@ def _found(plan: Plan) -> Found | None:
     """The checkpoint that the hyperparameters say to start from."""
     section, path = plan.hparams.checkpoint, plan.hparams.trainer.fit.get("ckpt_path")
     if section.checkpoint_task_id is not None and path is not None:
-        raise HparamsError(
-            plan.experiment.script,
-            ["checkpoint.checkpoint_task_id and trainer.fit.ckpt_path: expected only one"],
-        )
+        script = plan.experiment.script
+        problem = "trainer.fit.ckpt_path: expected this or checkpoint.checkpoint_task_id, not both"
+        raise HparamsError(display(script), located(script, [problem]))
     return _find(plan, section.checkpoint_task_id if path is None else path)
 
 
@@ -210,24 +213,35 @@ def _execute(
 ) -> None:
     pl.seed_everything(seed, verbose=False)
     configuration = experiments.train_configuration(plan.experiment, plan.hparams.config)
+    if books is not None:
+        if remark := clearml_calls.remark(plan.experiment.root):
+            say(remark)
+        books.running()
+    with at_hand(configuration=configuration, hparams=plan.hparams.as_dict()):
+        fit(configuration, _baseline(plan), _setting(plan, directory, start, seed, stop, books))
+
+
+def _setting(
+    plan: Plan,
+    directory: RunDirectory,
+    start: Start,
+    seed: int,
+    stop: StopRequest,
+    books: Session | None,
+) -> Setting:
     settings = plan.settings
     speak: Callable[[str], None] = say if books else lambda _: None
-    if books is not None:
-        books.running()
-    fit(
-        configuration,
-        _baseline(plan),
-        Setting(
-            directory=directory.path,
-            seed=seed,
-            start=start,
-            stop=stop,
-            books=books,
-            gpus=plan.options.gpus,
-            trust=plan.options.trust,
-            every_n_steps=settings.every_n_steps,
-            every_minutes=settings.every_minutes,
-            keep=settings.keep_checkpoints,
-            say=speak,
-        ),
+    return Setting(
+        directory=directory.path,
+        seed=seed,
+        start=start,
+        stop=stop,
+        books=books,
+        gpus=plan.options.gpus,
+        trust=plan.options.trust,
+        every_n_steps=settings.every_n_steps,
+        every_minutes=settings.every_minutes,
+        keep=settings.keep_checkpoints,
+        say=speak,
+        scripts=(plan.experiment.configuration, plan.experiment.script),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +17,14 @@ from torch_lab.checkpoints import keeper
 from torch_lab.checkpoints.keeper import Keeper
 from torch_lab.errors import LockLost, Stopped, StoreError, TorchLabError
 from torch_lab.experiment import Experiment
+from torch_lab.recording.beside import Companion
+from torch_lab.recording.companion import DRAIN, Order
+from torch_lab.recording.live import RunRecorder
+from torch_lab.recording.recorder import set_current
 from torch_lab.settings import Settings
 from torch_lab.store import claim, environment, source
 from torch_lab.store.console import Console
 from torch_lab.store.heartbeat import Heartbeat
-from torch_lab.store.journal import Journal
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import (
@@ -32,7 +37,12 @@ from torch_lab.store.record import (
 )
 from torch_lab.tasks.plan import say, spoken_command
 from torch_lab.utils.threads import leave_signals_to_main
+from torch_lab.utils.tracebacks import summary
 
+_LAST_WORDS = 60.0  # seconds at most; there are millions of rows where it takes more than one
+# Two threads that parse Python at once can end in a SystemError before Python 3.12, and masking
+# the source parses it: user code that reads an .npy file at that moment would fail.
+_PARSES_ALONE = sys.version_info < (3, 12)
 NOTHING_BEFORE = -1  # a journal that begins after this supersedes every earlier row
 
 
@@ -43,9 +53,11 @@ class Session:
     directory: RunDirectory
     lock: Lock
     writer: RecordWriter
-    journal: Journal
+    recorder: RunRecorder
+    settings: Settings
     snapshot: threading.Thread | None = None
     keeper: Keeper | None = None
+    companion: Companion | None = None
 
     @property
     def record(self) -> Record:
@@ -55,7 +67,7 @@ class Session:
     def saver(self, policy: RunCheckpoint) -> Keeper:
         """The keeper of the run's checkpoints."""
         self.keeper = Keeper(
-            self.directory, self.lock, self.writer, self.journal, keep=policy.keep or 1
+            self.directory, self.lock, self.writer, self.recorder, keep=policy.keep or 1
         )
         return self.keeper
 
@@ -73,6 +85,10 @@ class Session:
     def running(self) -> None:
         """The run's state is set up and training begins."""
         self.writer.update(status="running", started=self.record.started or _now())
+        tensorboard, seconds = self.settings.tensorboard, self.settings.machine_use_seconds
+        if tensorboard or seconds:
+            path, start = str(self.directory.path), int(self.recorder.journal.path.stem)
+            self.companion = Companion(Order(path, os.getpid(), start, tensorboard, seconds), say)
 
     def settle(self, error: BaseException) -> None:
         """Wait for a save that was under way when `error` ended the run."""
@@ -88,8 +104,9 @@ class Session:
             self.keeper.close()
         if self.snapshot is not None:
             self.snapshot.join()
-        self.journal.close()
-        self.writer.update(status=status, reason=reason, ended=_now(), metrics=self.journal.summary)
+        self.recorder.close()
+        metrics = self.recorder.summary
+        self.writer.update(status=status, reason=reason, ended=_now(), metrics=metrics)
 
 
 def _now() -> float:
@@ -107,11 +124,11 @@ def new(
         try:
             writer = RecordWriter(directory, lock, record)
             writer.update()
-            journal = Journal(directory, after=0)
+            recorder = RunRecorder(directory, after=0)
         except TorchLabError:
             claim.discard(directory)  # a run that never began leaves nothing behind
             raise
-        session = Session(directory, lock, writer, journal)
+        session = Session(directory, lock, writer, recorder, settings)
         session.snapshot = _take_snapshot(directory, experiment)
         with _kept(session):
             yield session
@@ -129,7 +146,8 @@ def resumed(
         last = next((each for each in record.checkpoints if each.name == "last"), None)
         after = last.batch if last else NOTHING_BEFORE
         writer = RecordWriter(directory, lock, record)
-        session = Session(directory, lock, writer, Journal(directory, after=after))
+        recorder = RunRecorder(directory, after=after)
+        session = Session(directory, lock, writer, recorder, settings)
         session.snapshot = _take_snapshot(directory, experiment)
         resume = Resume(_now(), max(after, 0), spoken_command(), socket.gethostname())
         with _kept(session):
@@ -137,7 +155,7 @@ def resumed(
                 status="starting",
                 reason=None,
                 ended=None,
-                metrics=session.journal.summary,
+                metrics=recorder.summary,
                 resumes=(*record.resumes, resume),
                 progress=Progress(last.batch, last.step, last.epoch) if last else Progress(),
             )
@@ -161,18 +179,24 @@ def _held(directory: RunDirectory, settings: Settings) -> Iterator[Lock]:
 def _kept(session: Session) -> Iterator[None]:
     """What is printed goes to the run's console too; how it ends early goes to its record."""
     with Console(session.directory.console()):
+        set_current(session.recorder)
         try:
             yield
         except BaseException as error:
             error.run_directory = session.directory  # type: ignore[attr-defined]
             _close_after(error, session)
             raise
+        finally:
+            set_current(None)
+            if session.companion is not None:
+                completed = session.record.status == "completed"  # nobody will tell the rest later
+                session.companion.end(_LAST_WORDS if completed else DRAIN)
 
 
 def _close_after(error: BaseException, session: Session) -> None:
     if isinstance(error, LockLost):  # the run is another's: nothing of it may be written
         return
-    status, reason = "failed", f"{type(error).__name__}: {error}"
+    status, reason = "failed", summary(error)
     if isinstance(error, (Stopped, KeyboardInterrupt)):
         status, reason = "aborted", str(error) or "SIGINT"
     session.settle(error)
@@ -186,16 +210,28 @@ def _close_after(error: BaseException, session: Session) -> None:
 def _take_snapshot(directory: RunDirectory, experiment: Experiment) -> threading.Thread:
     """Environment and source, where they aren't there yet, while the run is being set up."""
 
-    def write() -> None:
-        leave_signals_to_main()
+    def machine() -> None:
+        if not directory.git_diff.exists():
+            environment.write(directory, experiment.root)
+
+    def code() -> None:
+        if not directory.source_bundle.exists():
+            source.bundle(experiment.directory, experiment.root, directory.source_bundle)
+
+    def take(*parts: Callable[[], None]) -> None:
         try:
-            if not directory.git_diff.exists():
-                environment.write(directory, experiment.root)
-            if not directory.source_bundle.exists():
-                source.bundle(experiment.directory, experiment.root, directory.source_bundle)
+            for part in parts:
+                part()
         except StoreError as error:
             say(f"environment or source of this run could not be recorded: {error}")
 
-    thread = threading.Thread(target=write, name="snapshot")
+    def beside(*parts: Callable[[], None]) -> None:
+        leave_signals_to_main()
+        take(*parts)
+
+    if _PARSES_ALONE:
+        take(code)
+    parts = (machine,) if _PARSES_ALONE else (machine, code)
+    thread = threading.Thread(target=beside, args=parts, name="snapshot")
     thread.start()
     return thread
