@@ -1,4 +1,4 @@
-"""What README.md and the guide show is done here, in a copy of the project, and comes true."""
+"""What README.md and the pages in docs/ show is done here, and comes true."""
 
 from __future__ import annotations
 
@@ -20,19 +20,30 @@ from pages import Block, Command, blocks, commands
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "example.md"
-PAGES = (README, GUIDE)
+EXPERIMENTS = ROOT / "docs" / "experiments.md"
+LATER = tuple(ROOT / "docs" / name for name in ("hparams.md", "library.md"))  # on its project
+MOVING = ROOT / "docs" / "moving.md"
+PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING)
 BIN = Path(sys.executable).parent
 # Tried elsewhere: what `make demo` runs is compared below, `make test` runs this.
 NOT_HERE = ("make demo", "source .venv/bin/activate", "pip install .")
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """The example project as a clone has it, with nothing made yet."""
+def empty(tmp_path: Path) -> Path:
+    """A project's folder with nothing in it but what makes it one."""
     if not (BIN / "train").exists():
         pytest.skip("torch-lab is not installed here: make test")
     root = tmp_path / "torch lab"
     root.mkdir()
+    (root / "pyproject.toml").write_text('[project]\nname = "mine"\nversion = "0"\n')
+    return root
+
+
+@pytest.fixture
+def copy(empty: Path) -> Path:
+    """The example project as a clone has it, with nothing made yet."""
+    root = empty
     shutil.copy(ROOT / "pyproject.toml", root)
     shutil.copytree(ROOT / "data" / "raw", root / "data" / "raw")
     ignored = shutil.ignore_patterns("__pycache__")
@@ -65,10 +76,16 @@ def run(command: Command, root: Path) -> None:
 
 
 def follow(block: Block, root: Path) -> None:
-    """Do what a block says: save the file, type the commands."""
+    """Do what a block says: save the file, run what is no file, type the commands."""
     if block.language == "python" and block.file is not None:
         (root / block.file).parent.mkdir(parents=True, exist_ok=True)
         (root / block.file).write_text(block.text)
+    elif block.language == "python":
+        code = ["-c", block.text]
+        done = subprocess.run(
+            [sys.executable, *code], cwd=root, env=environment(), capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
     elif block.language == "console":
         for command in block.commands:
             if command.text not in NOT_HERE:
@@ -126,6 +143,33 @@ def test_the_guide_comes_true(copy: Path) -> None:
     for block in blocks(GUIDE):
         follow(block, copy)
     assert (copy / "data" / "predictions" / "00_digits.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_on_experiments_comes_true(empty: Path) -> None:
+    for block in blocks(EXPERIMENTS):
+        follow(block, empty)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", LATER, ids=lambda page: page.name)
+def test_the_pages_after_it_come_true(page: Path, empty: Path) -> None:
+    (empty / "moons").mkdir()
+    (empty / "moons" / "__init__.py").touch()
+    for block in blocks(EXPERIMENTS):
+        if block.file is not None:
+            follow(block, empty)
+    for block in blocks(page):
+        follow(block, empty)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_on_moving_comes_true(empty: Path) -> None:
+    for block in blocks(MOVING):
+        follow(block, empty)
 
 
 def make(*words: str) -> str:
