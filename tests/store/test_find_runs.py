@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,6 @@ from store_helpers import dead_pid, new_run, write_holder, write_record
 
 from torch_lab.errors import RunNotFound, StoreError
 from torch_lab.store.find import newest_interrupted, resolve, runs
-from torch_lab.store.record import CheckpointEntry, MetricSummary, Record
-from torch_lab.store.values import dumps
 
 
 @pytest.fixture
@@ -169,30 +166,3 @@ def test_newest_interrupted_run(artifacts: Path) -> None:
     found = newest_interrupted(artifacts, prefix)
     assert found
     assert (found.directory, found.status) == (killed, "lost")
-
-
-def test_a_thousand_runs_are_listed_at_once(tmp_path: Path) -> None:
-    checkpoints = tuple(
-        CheckpointEntry(f"c{n}", f"checkpoints/step-{n}.ckpt", "step", n, n, 1, {"loss": 0.5})
-        for n in range(4)
-    )
-    for number in range(1000):
-        path = tmp_path / f"00_digits-hparams_v{number}"
-        path.mkdir()
-        record = Record(
-            path.name,
-            f"{number:032x}",
-            "completed",
-            "00_digits",
-            created=number,
-            hparams={"config": {f"key_{n}": n * 0.5 for n in range(20)}},
-            metrics={f"metric_{n}/train": MetricSummary(1.0, 2.0, 3.0) for n in range(8)},
-            checkpoints=checkpoints,
-        )
-        (path / "run.json").write_bytes(dumps(record.as_json()))
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        assert len(runs(tmp_path)) == 1000
-        times.append(time.perf_counter() - begin)
-    assert min(times) < 0.15
