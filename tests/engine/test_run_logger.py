@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
@@ -50,6 +51,43 @@ def test_it_is_a_summary_writer_made_once(logger: RunLogger, training: Training)
     logger.experiment.add_scalar("after", 1)
     assert logger.experiment.get_logdir() == str(training.run.tensorboard)
     assert not training.run.tensorboard.exists(), "another process writes there"
+
+
+class Bare(pl.LightningModule):
+    """Trains one step."""
+
+    looks = False
+
+    def setup(self, stage: str) -> None:
+        if self.looks:
+            self.logger.experiment.add_text("said", "in setup")  # type: ignore[union-attr]
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.net(batch).sum()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(1, 1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_lightnings_setup_alone_makes_none(logger: RunLogger, looks: bool) -> None:
+    """Its import would take longer than a short training."""
+    module = Bare()
+    module.looks = looks
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, torch.ones(1, 1, 1))
+    assert (logger._experiment is not None) == looks
 
 
 def test_other_ranks_take_every_call_and_do_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ tests/engine/test_boundaries.py fails when one of these touches stops fitting.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.loop import _Loop
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from pytorch_lightning.trainer.call import _call_setup_hook
 from pytorch_lightning.trainer.connectors.logger_connector.result import (
     _Metadata,
     _ResultMetric,
@@ -256,6 +258,15 @@ def keep_files_below(directory: Path, loggers: Iterable[Logger]) -> None:
                     setattr(each, name, str(directory / folder))
             if isinstance(each, WandbLogger):
                 each._wandb_init["dir"] = str(directory / folder)
+
+
+def is_setting_up() -> bool:
+    """Whether the property that calls this is looked at by Lightning's setup and nobody else.
+
+    It has every logger make its experiment; importing TensorBoard for nothing takes longer than
+    all else that happens there.
+    """
+    return sys._getframe(2).f_code is _call_setup_hook.__code__
 
 
 def spawns_ranks(trainer: pl.Trainer) -> bool:

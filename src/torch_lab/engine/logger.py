@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_fabric.loggers.logger import _DummyExperiment as DummyExperiment
 from pytorch_lightning.loggers.logger import Logger
 
+from torch_lab.engine import lightning
 from torch_lab.recording.live import RunRecorder
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class RunLogger(Logger):
         if self._recorder is None:
             return DummyExperiment()  # type: ignore[return-value]
         if self._experiment is None:
+            if lightning.is_setting_up():
+                raise AttributeError("experiment: made when it is used")
             from torch_lab.engine.summaries import RecordWriter  # imports TensorBoard
 
             self._experiment = RecordWriter(self._recorder)
