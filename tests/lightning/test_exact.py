@@ -55,6 +55,7 @@ def resume(project: Project, zygote: Zygote, whole: StoredRun, batch: int) -> St
         # data
         *[(case, (3,)) for case in ("datamodule", "loaders_dict", "loaders_min", "loaders_max")],
         *[(case, (8,)) for case in ("reload", "reload2")],
+        *[(case, (6, 8, 12)) for case in ("drawn", "drawn1", "drawn2")],
         # the Trainer's arguments
         *[(case, (7,)) for case in ("bf16_mixed", "double", "clip_value", "clip_norm", "overfit")],
         *[(case, (7,)) for case in ("no_validation", "max_steps", "min_epochs", "flags")],
@@ -110,3 +111,12 @@ def test_what_is_not_exact_is_said_and_goes_on(
     whole = train(anybody, zygote, case)
     assert whole.console.count(said) == 1
     assert resume(anybody, zygote, whole, 6).record["status"] == "completed"
+
+
+@pytest.mark.parametrize("case", ["stream", "sized_stream"])
+def test_iterable_data_goes_on_exactly_at_an_epochs_end(
+    anybody: Project, zygote: Zygote, case: str
+) -> None:
+    whole = train(anybody, zygote, case)
+    run = resume(anybody, zygote, whole, 8)
+    assert (run.weights(), run.rows()) == (whole.weights(), whole.rows())

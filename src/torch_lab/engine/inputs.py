@@ -10,9 +10,10 @@ import torch
 from pytorch_lightning.utilities import CombinedLoader
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from torch_lab.data import NotExact, make_exact
+from torch_lab.data import NotExact, address_seed, make_exact, seeded
 from torch_lab.experiment import Configuration
 
+_LOADERS = -2  # stands in the address where a batch number would: the draws of a loader's hook
 _HOOKS = {"train": "train_dataloader", "val": "val_dataloader", "test": "test_dataloader"}
 
 
@@ -62,7 +63,10 @@ class Inputs:
     def _exact_hook(self, hook: Callable[[], Any], training: bool) -> Callable[[], Any]:
         @functools.wraps(hook)
         def exact() -> Any:
-            return self._exact(hook(), training=training)[0]
+            # A run that goes on calls the hook at another time than the one that was never cut.
+            with seeded(address_seed(self._seed, _reloaded(hook), _LOADERS, training)):
+                loaders = hook()
+            return self._exact(loaders, training=training)[0]
 
         return exact
 
@@ -84,6 +88,18 @@ class Inputs:
         """Make the loaders exact that a combined one reads from."""
         combined.flattened, left = make_exact(combined.flattened, self._seed, pad=training)
         return left
+
+
+def _reloaded(hook: Any) -> int:
+    """The epoch in which the loaders that are in use now were asked for."""
+    try:
+        trainer = getattr(getattr(hook, "__self__", None), "trainer", None)
+    except RuntimeError:  # a module's hook called by hand, without a Trainer
+        return 0
+    if trainer is None or not trainer.reload_dataloaders_every_n_epochs:
+        return 0
+    every: int = trainer.reload_dataloaders_every_n_epochs
+    return int(trainer.current_epoch) // every * every
 
 
 def _log_uncompiled(module: Any) -> None:

@@ -60,7 +60,17 @@ class Boundary(Protocol):
 class _Epoch(_TrainingEpochLoop):
     boundary: Boundary
     as_it_stands = False
+    goes_on = False
     _takes_index: bool | None = None
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        # A resumed run has made its iterator before its random state was restored, and from data
+        # that may look at what hooks have changed. Loaders that know their place keep it.
+        if self.goes_on and not (self.batch_progress.current.ready and _keeps_place(data_fetcher)):
+            vars(data_fetcher).get("batches", []).clear()  # fetched ahead
+            iter(data_fetcher)
+        self.goes_on = False
+        super().on_run_start(data_fetcher)
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
         super().on_advance_end(data_fetcher)
@@ -119,7 +129,18 @@ class _Fit(_FitLoop):
         if self._unprepared:
             self._unprepared = False
             self.boundary.going_on()
+            self.epoch_loop.goes_on = True
+            self._catch_up_with_reloads()
         super().on_advance_start()
+
+    def _catch_up_with_reloads(self) -> None:
+        """Make the loaders anew in the epochs in which the run that was never cut does."""
+        trainer: Any = self.trainer
+        epoch, every = trainer.current_epoch, trainer.reload_dataloaders_every_n_epochs
+        if every and epoch % every == 0 and not in_mid_epoch(self.trainer):
+            self._last_train_dl_reload_epoch = float("-inf")  # hooks may look at what has changed
+        elif every:
+            self._last_train_dl_reload_epoch = epoch - epoch % every
 
     def on_advance_end(self) -> None:
         super().on_advance_end()
@@ -132,6 +153,14 @@ class _Fit(_FitLoop):
         changed = _weight_versions(self.trainer) != before
         if self.trainer.strategy.reduce_boolean_decision(changed, all=False):
             self.boundary.ended_with_other_weights()
+
+
+def _keeps_place(fetcher: _DataFetcher) -> bool:
+    """Whether a loader goes on where it was, and would not if it were iterated anew."""
+    return any(
+        hasattr(each, "load_state_dict") and getattr(each, "exact", True)
+        for each in fetcher.combined_loader.flattened
+    )
 
 
 def _weight_versions(trainer: pl.Trainer) -> list[tuple[int, int, int]]:

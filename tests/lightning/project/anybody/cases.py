@@ -289,6 +289,12 @@ CASES = {
         lambda: {"module": m.Plain(), "datamodule": m.DataModule()},
         {"reload_dataloaders_every_n_epochs": 2, "max_epochs": 4},
     ),
+    "drawn": Case(lambda: {"module": m.Drawn()}),
+    "drawn1": Case(lambda: {"module": m.Drawn()}, {"reload_dataloaders_every_n_epochs": 1}),
+    "drawn2": Case(
+        lambda: {"module": m.Drawn()},
+        {"reload_dataloaders_every_n_epochs": 2, "max_epochs": 5},
+    ),
     # callbacks
     "swa": Case(
         lambda: plain(

@@ -10,7 +10,7 @@ import torch
 import torchmetrics
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 SAMPLES, BATCH = 32, 8
 
@@ -157,6 +157,14 @@ class OwnData(Plain):
 
     def val_dataloader(self):
         return [loader(16, shuffle=False), loader(8, shuffle=False)]
+
+
+class Drawn(Plain):
+    """Draws its data whenever it is asked for its loader."""
+
+    def train_dataloader(self):
+        x = torch.randn(SAMPLES, 4) * random.random()
+        return DataLoader(TensorDataset(x, (x.sum(1) > 0).long()), BATCH, shuffle=True)
 
 
 class Late(Plain):
