@@ -118,8 +118,7 @@ def test_captions_are_masked(training: Training) -> None:
 def test_what_is_no_image_is_said(training: Training, image: object, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         training.recorder.image("x", image)
-    assert f"{Path(__file__)}:" in caught.value.message
-    assert "record().image('x'): " in caught.value.message
+    assert caught.value.message.startswith("record().image('x'): ")
     assert training.items() == []
 
 

@@ -162,7 +162,8 @@ def test_a_mistake_is_said_with_its_line_and_the_record_is_closed(lab: Lab) -> N
     script = lab.root / "recorded" / "experiments" / "00_all" / "__main__.py"
     lines = script.read_text().splitlines()
     line = next(n for n, text in enumerate(lines, 1) if '"wrong"' in text)
-    assert f"{script}:{line}: record().image('wrong'): a Tensor of shape 3x4x4" in said
+    assert "error: record().image('wrong'): a Tensor of shape 3x4x4" in said
+    assert f"at {script.relative_to(lab.root)}:{line}: " in said
     assert "expected 0 to 1 in an image" in said
     assert "Scale it, or cut it off: image.clamp(0, 1)." in said
     assert lab.kept.record["status"] == "failed"

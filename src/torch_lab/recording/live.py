@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,6 @@ from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import MetricSummary
 from torch_lab.store.secrets import mask_text
 from torch_lab.utils.text import shown
-from torch_lab.utils.tracebacks import is_user_file
 
 _log = logging.getLogger("torch_lab")
 
@@ -226,8 +224,7 @@ class RunRecorder:
         try:
             yield self._taken(kind, name, every)
         except ConfigurationError as error:
-            where = _users_line()
-            message = f"{where}record().{kind}({name!r}): {error.message}"
+            message = f"record().{kind}({name!r}): {error.message}"
             raise ConfigurationError(message, hint=error.hint) from error
 
     def _taken(self, kind: str, name: str, every: Every) -> _Taken:
@@ -318,12 +315,3 @@ def _number(name: str, value: Any) -> float:
 def _now() -> float:
     return round(time.time(), 3)
 
-
-def _users_line() -> str:
-    """The file and line of the experiment's code that is calling, for the start of a message."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if is_user_file(frame.f_code.co_filename):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}: "
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
