@@ -31,6 +31,7 @@ from torch_lab.datasets import BaseDataset
 from torch_lab.errors import ConfigurationError, RunError
 from torch_lab.modules import LabModule
 from torch_lab.store.host import this_process
+from torch_lab.transforms import TransformSeparate
 
 NAMES = ['a "b"', "c,d", "e\nf", "", "ü — 漢字", "\udcff", "g"]
 
@@ -177,6 +178,126 @@ def test_any_module(tmp_path: Path, step: Any, columns: str, first: list[Any]) -
     pairs = zip(values, first, strict=True)
     assert [v if isinstance(e, str) else float(v) for v, e in pairs] == first
     assert len(found) == 7
+
+
+class Heads(torch.nn.Module):
+    """Several outputs, as `made` makes them of the first number: 0, 0.1, 0.2, …"""
+
+    def __init__(self, made: Any) -> None:
+        super().__init__()
+        self.made = made
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.made(x[:, 0])
+
+
+def of_heads(path: Path, made: Any, size: int, transform: Any = None, **kwargs: Any) -> list[Any]:
+    module = LabModule(Heads(made), transform)
+    predict(PredictionWriter(path, **kwargs), DataLoader(Samples(6), batch_size=size), module)
+    return lines(path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+@pytest.mark.parametrize(
+    ("made", "names"),
+    [
+        (lambda v: (v, -v), "y_pred_0 y_pred_1"),
+        (lambda v: (v[:, None], -v), "y_pred_0 y_pred_1"),
+        (lambda v: Pair(v, -v), "mean spread"),
+        (lambda v: {"a": v, "n": {"c": -v}}, "a n.c"),
+        (lambda v: {"a": v, "n": {"c": {"d": -v}}}, "a n.c.d"),
+        (lambda v: {"a": (v, -v)}, "a_0 a_1"),
+        (lambda v: ({"a": v}, {"a": -v}), "y_pred_0.a y_pred_1.a"),
+    ],
+    ids=["tuple", "column", "named", "nested", "deep", "within", "dicts"],
+)
+def test_heads_are_columns_whatever_the_batch_size(
+    tmp_path: Path, size: int, made: Any, names: str
+) -> None:
+    path, first, second = tmp_path / "out.jsonl", *names.split()
+    wanted = [(i, round(i / 10, 1), round(-i / 10, 1)) for i in range(6)]
+    found = of_heads(path, made, size)
+    assert list(found[0]) == ["index", "name", first, second]
+    assert [(r["index"], r[first], r[second]) for r in found] == wanted
+    renamed = of_heads(path, made, size, columns={"id": "index", "b": second})
+    assert [(r["id"], r["b"]) for r in renamed] == [(i, b) for i, _, b in wanted]
+    step = Plain(lambda batch: made(batch[0][:, 0]))
+    predict(PredictionWriter(path), DataLoader(Samples(6), batch_size=size), step)
+    assert [list(r.values()) for r in lines(path)] == [list(each) for each in wanted]
+
+
+def test_a_row_function_gets_its_samples_heads(tmp_path: Path) -> None:
+    def row(sample: dict[str, Any]) -> dict[str, Any]:
+        return {"i": sample["md"]["index"], "heads": [float(v > 0) for v in sample["y_pred"]]}
+
+    found = of_heads(tmp_path / "out.jsonl", lambda v: (v + 1, -v), 2, row=row)
+    assert found == [{"i": i, "heads": [1.0, 0.0]} for i in range(6)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_a_list_holds_samples(tmp_path: Path, size: int) -> None:
+    """Such as detections: how many there are in a sample has nothing to do with the batch."""
+
+    def detected(v: torch.Tensor) -> list[dict[str, Any]]:
+        return [{"boxes": torch.ones(round(10 * float(x)) % 4, 2), "kind": "a"} for x in v]
+
+    found = of_heads(tmp_path / "out.jsonl", detected, size)
+    assert list(found[0]) == ["index", "name", "boxes", "kind"]
+    assert [len(r["boxes"]) for r in found] == [0, 1, 2, 3, 0, 1]
+    found = of_heads(tmp_path / "out.jsonl", lambda v: [x.repeat(2) for x in v], size)
+    assert [r["y_pred"][1] for r in found] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    found = of_heads(tmp_path / "out.jsonl", lambda v: tuple(f"{x:.1f}" for x in v), size)
+    assert [r["y_pred"] for r in found] == ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]
+    rows_of = {"row": lambda sample: {"n": len(sample["y_pred"]["boxes"])}}
+    found = of_heads(tmp_path / "out.jsonl", detected, size, **rows_of)
+    assert [r["n"] for r in found] == [0, 1, 2, 3, 0, 1]
+
+
+def test_a_list_of_batches(tmp_path: Path) -> None:
+    found = of_heads(tmp_path / "out.jsonl", lambda v: [v, -v], 3)
+    assert [(r["y_pred_0"], r["y_pred_1"]) for r in found][4] == (0.4, -0.4)
+
+
+# What a transform makes of a batch, or of a sample: columns are the same.
+OF_EITHER = {
+    "vector": lambda y, md: (torch.stack([y, -y], -1), md),
+    "number": lambda y, md: (y * 2, md),
+    "heads": lambda y, md: ((y, -y), md),
+    "dict": lambda y, md: ({"a": y, "b": torch.stack([y, -y], -1), "n": {"c": -y}}, md),
+    "named": lambda y, md: (Pair(y, -y), md),
+    "md": lambda y, md: (y, {**md, "twice": 2 * y}),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("kind", OF_EITHER)
+def test_separated_samples_make_the_columns_of_the_batch(
+    tmp_path: Path, kind: str, ending: str, size: int
+) -> None:
+    texts = []
+    for transform in (OF_EITHER[kind], TransformSeparate(OF_EITHER[kind])):
+        path = tmp_path / f"out{ending}"
+        module = LabModule(Heads(lambda v: v), transform)
+        predict(PredictionWriter(path), DataLoader(Samples(4), batch_size=size), module)
+        texts.append(path.read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_separated_metadata_is_reached_by_its_keys(tmp_path: Path) -> None:
+    def transform(y: Any, md: dict[str, Any]) -> tuple[Any, Any]:
+        return {"label": "high" if y > 0.25 else "low"}, md
+
+    chosen = {"who": "name", "box": "box", "label": "label"}
+    path, separate = tmp_path / "out.jsonl", TransformSeparate(transform)
+    found = of_heads(path, lambda v: v, 2, separate, columns=chosen)
+    assert found[3] == {"who": "", "box": [3, 4], "label": "high"}
+
+    def row(sample: dict[str, Any]) -> dict[str, Any]:
+        return {"who": sample["md"]["name"], "label": sample["out"]["label"]}
+
+    found = of_heads(path, lambda v: v, 2, separate, row=row)
+    assert found[1] == {"who": "c,d", "label": "low"}
 
 
 def test_columns_are_chosen_and_renamed(tmp_path: Path) -> None:
@@ -568,6 +689,27 @@ def test_places_that_can_not_be_written(tmp_path: Path) -> None:
         assert caught.value.message == f"can't write predictions to {path}: {why}"
 
 
+@pytest.mark.parametrize("columns", ["y_pred", [], {}, {"a": 1}, ["a", 1], 3])
+def test_columns_are_names(columns: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        PredictionWriter("out.csv", columns=columns)
+    assert str(caught.value) == (
+        "PredictionWriter(columns=…) takes a list of names, or a dict of column → name;"
+        f" got {columns!r} ({type(columns).__name__})\n"
+        "Names are those of what predict_step returns and of md's keys:"
+        ' columns=["y_pred"].'
+    )
+
+
+def test_row_is_a_function() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        PredictionWriter("out.csv", row=3)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "PredictionWriter(row=…) takes a function; got 3 (int)\n"
+        "It gets a sample's prediction, a dict, and returns a dict of columns."
+    )
+
+
 def test_columns_and_row_exclude_each_other() -> None:
     with pytest.raises(ConfigurationError, match="takes columns= or row=, not both"):
         PredictionWriter("out.csv", columns=["index"], row=dict)
@@ -585,6 +727,20 @@ def test_every_row_needs_the_same_columns(tmp_path: Path, size: int) -> None:
         "predictions: sample 4 has the columns a; the first row has a, b\n"
         "Every row needs the same columns: give None where there is no value."
     )
+
+
+def test_vectors_of_different_lengths_in_a_csv(tmp_path: Path) -> None:
+    def row(sample: dict[str, Any]) -> dict[str, Any]:
+        return {"a": torch.zeros(3 if sample["md"]["index"] == 4 else 2)}
+
+    with pytest.raises(ConfigurationError) as caught:
+        write(tmp_path / "out.csv", row=row)
+    assert str(caught.value) == (
+        "predictions: sample 4 has the columns a_0, a_1, a_2; the first row has a_0, a_1\n"
+        "A CSV spreads a vector over columns, so that all need one length; .jsonl and .parquet"
+        " keep vectors whole."
+    )
+    write(tmp_path / "out.jsonl", row=row)
 
 
 def test_a_column_of_two_types_in_parquet(tmp_path: Path) -> None:

@@ -12,13 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from torch_lab.callbacks.predictions.entries import Collated, entries, samples
 from torch_lab.errors import ConfigurationError
-from torch_lab.utils import _separate
 from torch_lab.utils.text import shown, suggestion
 
 RowFunction: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 
-_SCALARS = (str, int, float, complex, bytes, os.PathLike, enum.Enum, datetime.date, datetime.time)
 _HOW = "say what a row holds: PredictionWriter(path, columns=[…]), or row=function"
 
 
@@ -40,17 +39,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class _Collated:
-    """Metadata that collate has turned inside out: a list of pairs is a pair of batches."""
-
-    values: Any
-
-    def samples(self) -> Any:
-        arrays = isinstance(self.values, (torch.Tensor, np.ndarray))
-        return self.values if arrays else _separate.samples(self.values)
-
-
-@dataclass(frozen=True)
 class Layout:
     """What a row holds, and how the file's format wants it."""
 
@@ -63,25 +51,25 @@ class Layout:
         """The rows of a batch; `known` is what the writer itself knows of its samples."""
         if self.row is not None:
             return self._computed(self.row, outputs, known, count)
-        entries, usual = _entries(outputs, known, count)
+        found, usual = entries(outputs, known, count)
         table = Table()
-        for name, source in self._chosen(entries, usual).items():
-            self._add(table, name, entries[source], count)
+        for name, source in self._chosen(found, usual).items():
+            self._add(table, name, found[source], count)
         return table
 
-    def _chosen(self, entries: Mapping[str, Any], usual: Sequence[str]) -> Mapping[str, str]:
+    def _chosen(self, found: Mapping[str, Any], usual: Sequence[str]) -> Mapping[str, str]:
         if self.columns is None:
             return {name: name for name in usual}
         for source in self.columns.values():
-            if source not in entries:
+            if source not in found:
                 raise ConfigurationError(
                     f'predictions have no "{source}", which columns= names',
-                    hint=suggestion(source, entries),
+                    hint=suggestion(source, found),
                 )
         return self.columns
 
     def _add(self, table: Table, name: str, values: Any, count: int) -> None:
-        if isinstance(values, _Collated):
+        if isinstance(values, Collated):
             values = values.samples()
         if isinstance(values, (torch.Tensor, np.ndarray)):
             self._add_array(table, name, _array(values), count)
@@ -137,7 +125,9 @@ class Layout:
         self, function: RowFunction, outputs: Any, known: Mapping[str, Sequence[Any]], count: int
     ) -> Table:
         table = Table()
-        for number, sample in enumerate(_samples(outputs, known, count)):
+        parts = samples(outputs, known, count)
+        _require_length("they", len(parts), count)
+        for number, sample in enumerate(parts):
             row = function(sample)
             if not isinstance(row, Mapping) or not row:
                 raise ConfigurationError(
@@ -172,90 +162,6 @@ class OtherColumns(Exception):
         self.number, self.found, self.expected = number, found, expected
 
 
-def _entries(
-    outputs: Any, known: Mapping[str, Sequence[Any]], count: int
-) -> tuple[dict[str, Any], list[str]]:
-    """Everything that could be a column, and the names of what is one unless asked otherwise."""
-    parts = _named(outputs, count)
-    transformed = isinstance(outputs, Mapping) and "out" in outputs
-    md = parts.pop("md", None)
-    entries: dict[str, Any] = {}
-    usual: list[str] = []
-    if isinstance(md, Mapping):
-        for key, values in md.items():
-            name = str(key) if key not in parts else f"md.{key}"
-            entries[name] = values
-            if not _is_scalars(values, count):
-                entries[name] = _Collated(values)
-            elif not (key == "i" and "index" in md):
-                usual.append(name)
-    elif md is not None:
-        parts["md"] = md
-    for name in parts:
-        entries[name] = parts[name]
-        if not (name == "y_pred" and transformed):
-            usual.append(name)
-    for name, values in reversed(list(known.items())):
-        if name not in entries:
-            entries[name] = values
-            usual.insert(0, name)
-    return entries, usual
-
-
-def _named(outputs: Any, count: int) -> dict[str, Any]:
-    """What predict_step returned, by names."""
-    if isinstance(outputs, Mapping):
-        return _flat(outputs)
-    if isinstance(outputs, tuple):
-        names = getattr(outputs, "_fields", None) or [f"y_pred_{i}" for i in range(len(outputs))]
-        return _flat(dict(zip(names, outputs, strict=True)))
-    if isinstance(outputs, list) and len(outputs) == count and count:
-        first = outputs[0]
-        if isinstance(first, Mapping) and all(isinstance(each, Mapping) for each in outputs):
-            return {str(key): [each.get(key) for each in outputs] for key in first}
-    return {"y_pred": outputs}
-
-
-def _flat(outputs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Dicts within: an `out` or `y_pred` that is one names its columns itself."""
-    flat: dict[str, Any] = {}
-    for key, value in outputs.items():
-        if key == "md" or not isinstance(value, Mapping):
-            flat[str(key)] = value
-        elif key == "out" or (key == "y_pred" and "out" not in outputs):
-            flat |= {str(name): part for name, part in value.items()}
-        elif key != "y_pred":
-            flat |= {f"{key}.{name}": part for name, part in value.items()}
-    return flat
-
-
-def _samples(outputs: Any, known: Mapping[str, Sequence[Any]], count: int) -> list[dict[str, Any]]:
-    """A dict for each sample, as predict_step returned one for the batch."""
-    if isinstance(outputs, list) and len(outputs) == count:
-        parts: list[Any] = outputs
-    else:
-        parts = _separate.samples(_on_cpu(outputs))
-        _require_length("they", len(parts), count)
-    samples = [dict(p) if isinstance(p, Mapping) else {"y_pred": p} for p in parts]
-    for name, values in known.items():
-        for sample, value in zip(samples, values, strict=True):
-            sample.setdefault(name, value)
-    return samples
-
-
-def _on_cpu(value: Any) -> Any:
-    """One copy for the batch, and not one for each number that is looked at."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
-    if isinstance(value, Mapping):
-        return {key: _on_cpu(part) for key, part in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_on_cpu, value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_on_cpu, value))
-    return value
-
-
 def _array(value: Any) -> np.ndarray[Any, Any]:
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
@@ -263,17 +169,6 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
         value = value.numpy()
     array: np.ndarray[Any, Any] = np.asarray(value)
     return array
-
-
-def _is_scalars(values: Any, count: int) -> bool:
-    """Whether a metadata entry holds a number or text for each sample."""
-    if isinstance(values, (torch.Tensor, np.ndarray)):
-        return values.ndim == 1 and len(values) == count
-    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
-        return False
-    return len(values) == count and all(
-        value is None or isinstance(value, (*_SCALARS, np.generic)) for value in values
-    )
 
 
 def _kind(value: Any) -> str | None:

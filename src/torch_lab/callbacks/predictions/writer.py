@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -24,11 +25,16 @@ from torch_lab.callbacks.predictions.spill import Key, Spill, Spilled, merged
 from torch_lab.errors import ConfigurationError, RunError
 from torch_lab.utils.batches import batch_size
 from torch_lab.utils.files import fsync_directory
-from torch_lab.utils.text import plural
+from torch_lab.utils.text import plural, shown
 
 _AT_ONCE = 1_000  # rows that are merged and written together
 _ROWS, _RANK = "rows", "rank-"  # files of the unfinished
 _SAME = "Every row needs the same columns: give None where there is no value."
+_SPREAD = (
+    "A CSV spreads a vector over columns, so that all need one length; .jsonl and .parquet keep"
+    " vectors whole."
+)
+_NUMBERED = re.compile(r"_\d+$")  # a column that a vector was spread over
 
 
 class PredictionWriter(pl.Callback):
@@ -46,6 +52,11 @@ class PredictionWriter(pl.Callback):
     returns it for a batch, to a dict of columns.
 
     In a CSV a vector becomes columns `y_pred_0`, `y_pred_1` …, and other nested values are JSON.
+
+    Several outputs in a tuple are columns `y_pred_0`, `y_pred_1` … too; those in a dict go by its
+    names, and `n.c` is a dict's in a dict. A list as long as the batch holds its samples: what
+    TransformSeparate returns makes the same columns as the batch would. So return heads in a tuple
+    or a dict: two tensors in a list are two samples to a batch of two.
     """
 
     def __init__(
@@ -171,7 +182,7 @@ class PredictionWriter(pl.Callback):
         return ConfigurationError(
             f"predictions: sample {index} has the columns {', '.join(found)};"
             f" the first row has {', '.join(expected)}",
-            hint=_SAME,
+            hint=_SPREAD if self._layout.flat and _differ_in_length(found, expected) else _SAME,
         )
 
     def _keys(self, indices: Any, count: int, loader: int, rank: int) -> Iterator[Key]:
@@ -270,12 +281,39 @@ def _layout(
             "PredictionWriter takes columns= or row=, not both",
             hint="The function given as row= says which columns there are, and in which order.",
         )
-    if columns is not None and not isinstance(columns, Mapping):
-        if isinstance(columns, str):
-            columns = [columns]
-        columns = {name: name for name in columns}
+    if row is not None and not callable(row):
+        raise ConfigurationError(
+            f"PredictionWriter(row=…) takes a function; got {shown(row)}",
+            hint="It gets a sample's prediction, a dict, and returns a dict of columns.",
+        )
+    if columns is not None:
+        columns = _named(columns)
     text = ending != ".parquet"
     return Layout(row, columns, digits=text, flat=ending.startswith(".csv"))
+
+
+def _differ_in_length(found: Sequence[str], expected: Sequence[str]) -> bool:
+    """Whether the columns are those of vectors of different lengths."""
+    stems = [{_NUMBERED.sub("", name) for name in names} for names in (found, expected)]
+    others = set(found) ^ set(expected)
+    return stems[0] == stems[1] and all(map(_NUMBERED.search, others))
+
+
+def _named(columns: Any) -> Mapping[str, str]:
+    """Which prediction each column holds."""
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(columns, Mapping):
+        pairs = list(columns.items())
+    elif isinstance(columns, Sequence) and not isinstance(columns, (str, bytes)):
+        pairs = [(name, name) for name in columns]
+    if not pairs or not all(isinstance(name, str) for pair in pairs for name in pair):
+        raise ConfigurationError(
+            "PredictionWriter(columns=…) takes a list of names, or a dict of column → name;"
+            f" got {shown(columns)}",
+            hint="Names are those of what predict_step returns and of md's keys:"
+            f' columns=["{columns if isinstance(columns, str) else "y_pred"}"].',
+        )
+    return dict(pairs)
 
 
 def _count(outputs: Any, batch: Any, indices: Any) -> int:
