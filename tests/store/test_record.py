@@ -14,6 +14,7 @@ from torch_lab.store import record
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import (
+    Best,
     CheckpointEntry,
     MetricSummary,
     Parent,
@@ -52,6 +53,7 @@ def full_record(name: str) -> Record:
         seed=3,
         parent=Parent("ab" * 16, "00_digits-hparams_v0", "best"),
         host="box",
+        best=Best("accuracy/validate", "max"),
         metrics={"loss/train": MetricSummary(0.1, -math.inf, 2.0)},
         checkpoints=(
             CheckpointEntry(

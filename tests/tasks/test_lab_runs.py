@@ -11,7 +11,7 @@ from torch_lab.errors import UsageError
 from torch_lab.store import find
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import MetricSummary, Parent, Progress, Record, RecordWriter
+from torch_lab.store.record import Best, MetricSummary, Parent, Progress, Record, RecordWriter
 from torch_lab.tasks import runs as task
 from torch_lab.tasks.table import columns, cut, flatten, layout, plain, rough
 
@@ -203,6 +203,41 @@ def test_runs_judged_by_different_metrics_say_which(artifacts):
     assert "f1/validate 0.5" in text
     assert "loss/validate nan" in text
     assert "0.75" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "headline"),
+    [
+        ("lr-AdamW lr-AdamW/pg1 memory/cpu train_loss", "train_loss"),
+        ("lr val_loss_step val_acc train_loss val_loss", "val_loss"),
+        ("train_loss val_acc val_bce_loss val_bce_loss_step", "val_bce_loss"),
+        ("train_loss value_loss val/accuracy lr", "val/accuracy"),
+        ("accuracy/validate loss/validate", "loss/validate"),
+        ("accuracy/train loss(train)/a loss/test loss/train", "loss/train"),
+        ("lr accuracy", "accuracy"),
+        ("lr-SGD epoch step", "metric"),
+    ],
+)
+def test_the_metric_that_a_run_is_judged_by(tmp_path, names, headline):
+    metrics = {name: MetricSummary(3.0, 1.0, 9.0) for name in names.split()}
+    store(tmp_path, "a-b_v0", id="dd" * 16, metrics=metrics)
+    header = task.table(find.runs(tmp_path), now=NOW).splitlines()[0]
+    assert header.split()[3:] == [headline, "best", "duration", "age"]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", "1"), ("max", "9")])
+def test_the_metric_that_the_best_checkpoint_is_chosen_by_comes_first(tmp_path, mode, best):
+    metrics = {name: MetricSummary(3.0, 1.0, 9.0) for name in ("loss/validate", "score")}
+    store(tmp_path, "a-b_v0", id="dd" * 16, metrics=metrics, best=Best("score", mode))
+    lines = [line.split() for line in task.table(find.runs(tmp_path), now=NOW).splitlines()]
+    assert lines[0][3] == "score"
+    assert lines[1][3:5] == ["3", best]
+
+
+def test_a_monitor_that_was_never_logged_is_passed_over(tmp_path):
+    metrics = {"val_loss": MetricSummary(3.0, 1.0, 9.0)}
+    store(tmp_path, "a-b_v0", id="dd" * 16, metrics=metrics, best=Best("score", "max"))
+    assert " val_loss " in task.table(find.runs(tmp_path), now=NOW)
 
 
 def test_data_is_json_for_everyone(runs):

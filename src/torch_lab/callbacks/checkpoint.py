@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from torch_lab.errors import ConfigurationError
+from torch_lab.utils.metric_names import USUAL_MONITORS
 
-USUAL_MONITORS = ("loss/validate", "val_loss", "val/loss", "loss/val")
 _OURS = re.compile(r"last|best|step-.*")
 
 

@@ -38,6 +38,14 @@ class MetricSummary:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The metric by which the run's best checkpoint is chosen, where the experiment says which."""
+
+    monitor: str
+    mode: str = "min"
+
+
+@dataclass(frozen=True)
 class CheckpointEntry:
     """A checkpoint that is complete; `file` is relative to the run directory."""
 
@@ -92,6 +100,7 @@ class Record:
     seed: int | None = None
     parent: Parent | None = None
     host: str = ""
+    best: Best | None = None
     metrics: Mapping[str, MetricSummary] = field(default_factory=dict)
     checkpoints: tuple[CheckpointEntry, ...] = ()
     scripts: Mapping[str, str] = field(default_factory=dict)
@@ -112,6 +121,7 @@ class Record:
         content["overrides"] = [mask_text(text) for text in self.overrides]
         content["reason"] = None if self.reason is None else mask_text(self.reason)
         content["parent"] = asdict(self.parent) if self.parent else None
+        content["best"] = asdict(self.best) if self.best else None
         content["metrics"] = {name: asdict(summary) for name, summary in self.metrics.items()}
         content["checkpoints"] = [_plain(entry) for entry in self.checkpoints]
         content["resumes"] = [
@@ -216,13 +226,14 @@ def _resume(value: Any) -> Resume:
 
 _NAMES: dict[type[Any], frozenset[str]] = {
     kind: frozenset(item.name for item in fields(kind))
-    for kind in (Parent, MetricSummary, CheckpointEntry, Resume, Progress)
+    for kind in (Parent, Best, MetricSummary, CheckpointEntry, Resume, Progress)
 }
 _CONVERSIONS: dict[str, Any] = {
     "hparams": dict,
     "command": tuple,
     "overrides": tuple,
     "parent": lambda value: None if value is None else _build(Parent, value),
+    "best": lambda value: None if value is None else _build(Best, value),
     "metrics": lambda value: {
         name: _build(MetricSummary, summary) for name, summary in value.items()
     },

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from torch_lab.tasks.table import (
     plain,
     rough,
 )
+from torch_lab.utils.metric_names import USUAL_MONITORS
 from torch_lab.utils.text import plural, suggestion
 
 _FILTER = re.compile(r"(?P<key>[^=<>!~]+)(?P<sign>!=|<=|>=|==|=|<|>|~)(?P<value>.*)", re.DOTALL)
@@ -35,6 +37,11 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 _TIMES = ("created", "started", "ended")
 _LIVE = ("starting", "running")
+_VALIDATION = re.compile(r"(?<![a-z])e?val(?!ue)", re.IGNORECASE)
+# What is logged beside the metrics: no run is judged by it.
+_SIDE = re.compile(
+    r"(lr|learning_rate)([-/_].*)?|momentum|memory/.*|epoch|(.*[_/])?step", re.IGNORECASE
+)
 _RISING = re.compile(r"acc|f1|auroc|auc|precision|recall|iou|dice|r2|map\b", re.IGNORECASE)
 
 
@@ -254,12 +261,16 @@ def _sorted(runs: Sequence[StoredRun], key: str, *, falling: bool) -> list[Store
 
 def _main_metric(record: Record) -> str | None:
     """The metric a run is judged by at a glance."""
-    names = list(record.metrics)
-    validation = [name for name in names if name.endswith("/validate")]
-    return next(
-        (name for name in ("loss/validate", *validation, "loss/train", *names) if name in names),
-        None,
-    )
+    names = record.metrics
+    wanted = (*([record.best.monitor] if record.best else []), *USUAL_MONITORS)
+    named = next((name for name in wanted if name in names), None)
+    return named or min(filterfalse(_SIDE.fullmatch, names), key=_rank, default=None)
+
+
+def _rank(name: str) -> tuple[bool, ...]:
+    """Validation before all else, losses before other metrics, sums before their parts."""
+    no_loss, part = "loss" not in name.lower(), "(" in name
+    return (_VALIDATION.search(name) is None, no_loss, part, "test" in name)
 
 
 def _common_metric(runs: Sequence[StoredRun]) -> str | None:
@@ -278,7 +289,7 @@ def _row(run: StoredRun, extra: Sequence[str], metric: str | None, now: float) -
         run.status,
         *(_shown(next(iter(values_of(run, key)), None)) for key in extra),
         last if metric or summary is None else f"{shown} {last}",
-        number(_best(shown, summary)),
+        number(_best(record, shown, summary)),
         rough(duration(run, now)),
         rough(now - record.created),
     ]
@@ -290,10 +301,15 @@ def _shown(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def _best(name: str | None, summary: MetricSummary | None) -> float | None:
-    """The least loss, the greatest accuracy; of other metrics nobody knows which way is up."""
+def _best(record: Record, name: str | None, summary: MetricSummary | None) -> float | None:
+    """As the run itself says; else the least loss, the greatest accuracy.
+
+    Of other metrics nobody knows which way is up.
+    """
     if name is None or summary is None:
         return None
+    if record.best is not None and record.best.monitor == name:
+        return summary.max if record.best.mode == "max" else summary.min
     if "loss" in name or "error" in name:
         return summary.min
     return summary.max if _RISING.search(name) else None

@@ -28,6 +28,7 @@ from torch_lab.store.heartbeat import Heartbeat
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import (
+    Best,
     CheckpointEntry,
     Progress,
     Record,
@@ -65,7 +66,10 @@ class Session:
         return self.writer.record
 
     def saver(self, policy: RunCheckpoint) -> Keeper:
-        """The keeper of the run's checkpoints."""
+        """The keeper of the run's checkpoints; the record tells which metric it goes by."""
+        best = None if policy.monitor is None else Best(policy.monitor, policy.mode)
+        if best != self.record.best:
+            self.writer.update(best=best)
         self.keeper = Keeper(
             self.directory, self.lock, self.writer, self.recorder, keep=policy.keep or 1
         )
