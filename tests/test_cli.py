@@ -315,6 +315,7 @@ def test_each_command_has_its_entry_point(entry, tmp_path):
         (("runs", "--limit", "0"), "--limit takes a positive number, got '0'"),
         (("show",), "lab show takes one run or script"),
         (("show", "nothing"), 'no run "nothing"'),
+        (("show", "missing/h.py"), "missing/h.py does not exist"),
         (("env", "word"), "lab env takes no words"),
     ],
 )
@@ -458,6 +459,15 @@ def test_the_run_is_shown_relative_to_where_one_is(tmp_path, monkeypatch, capsys
     error.run_directory = tmp_path / "data" / "run_v0"
     assert report(error) == 1
     assert capsys.readouterr().err == "error: x\n\nrun directory: data/run_v0\n"
+
+
+def test_a_mistake_found_when_the_run_had_been_made_says_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = UsageError("x")
+    error.run_directory = tmp_path  # type: ignore[attr-defined]
+    assert report(error) == 2
+    assert capsys.readouterr().err == f"error: x\n\nrun directory: {tmp_path}\n"
 
 
 def test_a_run_error_is_said_without_a_traceback(ending, tmp_path):

@@ -79,7 +79,7 @@ def test_find_imports_nothing(folder):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("00_a/nothing.py", "00_a/nothing.py does not exist\nits scripts: "),
+        ("00_a/nothing.py", "00_a/nothing.py does not exist\nthe scripts there: "),
         ("00_a", "00_a is a folder, not a script\nits scripts: "),
         ("00_a/notes.txt", "00_a/notes.txt is not a Python script (.py)"),
         ("00_a/__main__.py", "00_a/__main__.py is not a hyperparameter script\ngive a script"),
@@ -234,6 +234,11 @@ def test_all_mistakes_are_reported_together(folder):
          "datamodule: expected a LightningDataModule, got a torch.utils.data.dataloader."),
         ("dict(module=Module(), train_dataloaders='data')",
          "train_dataloaders: expected a DataLoader or a collection of them, got 'data' (str)"),
+        ("dict(module=Module(), train_dataloaders=[(torch.ones(2), {'y': 1})])",
+         "train_dataloaders: expected a DataLoader or a collection of them, got a list of samples; "
+         "put the dataset into a DataLoader"),
+        ("dict(module=Module(), train_dataloaders=dict(a=loader, b=[torch.ones(2)]))",
+         "train_dataloaders: expected a DataLoader or a collection of them, got a dict of samples"),
     ],
 )  # fmt: skip
 def test_wrong_results(folder, result, problem):

@@ -393,7 +393,7 @@ def test_a_missing_script_suggests_the_nearest(tmp_path, monkeypatch):
     write(tmp_path / "00_a" / "hparams.py")
     for name, hint in [
         ("00_a/hparam.py", "did you mean 00_a/hparams.py?"),
-        ("00_a/xyz.py", "its scripts: 00_a/hparams.py"),
+        ("00_a/xyz.py", "the scripts there: 00_a/hparams.py"),
         ("00_b/hparams.py", "there is no folder 00_b; did you mean 00_a?"),
         ("00_a/hparams.py/x.py", "there is no folder 00_a/hparams.py"),
     ]:

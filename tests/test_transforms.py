@@ -190,6 +190,25 @@ class TestIterable:
         assert "at 'z'" in caught.value.__notes__[0]
 
 
+class TestNoPair:
+    def test_each_says_what_came_back(self) -> None:
+        def forgetful(x: Any, _: Any) -> Any:
+            return x
+
+        two, said = torch.ones(2, 3), "a tensor of shape (2, 3)"
+        with pytest.raises(TypeError, match=r"\(x, md\); step 1 returned ") as caught:
+            TransformCompose(plain, forgetful)(two, {})
+        assert str(caught.value).endswith(said)
+        assert "in step 1 of TransformCompose" in caught.value.__notes__[0]
+        with pytest.raises(TypeError, match=r"forgetful.* returned an array of shape"):
+            TransformIterable(forgetful)([np.ones(2)], {})
+        with pytest.raises(TypeError, match=r"returned 1.0 \(float\)"):
+            TransformSeparate(forgetful, lambda _: ([1.0], [{}]))(two, {})
+
+    def test_a_list_will_do(self) -> None:
+        assert TransformCompose(lambda x, md: [x, md])(1, {}) == (1, {})
+
+
 class TestSeparate:
     def test_sample_by_sample(self) -> None:
         seen = []

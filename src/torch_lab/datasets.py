@@ -15,6 +15,7 @@ from typing import Any
 from torch.utils.data import Dataset, Subset
 
 from torch_lab.errors import ConfigurationError
+from torch_lab.utils.text import shown
 
 Sample = tuple[Any, dict[str, Any]]
 
@@ -113,6 +114,11 @@ def split(
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:
+    if not isinstance(fractions, Mapping):
+        raise ConfigurationError(
+            f"split: fractions {shown(fractions)}",
+            hint='Expected a dict such as {"train": 0.8, "val": 0.2}: each part has a name.',
+        )
     total = sum(fractions.values())
     if any(fraction < 0 for fraction in fractions.values()) or not isclose(total, 1, abs_tol=1e-6):
         raise ConfigurationError(

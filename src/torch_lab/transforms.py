@@ -15,6 +15,7 @@ from torch import nn
 
 from torch_lab.errors import ConfigurationError
 from torch_lab.utils._separate import default_separate
+from torch_lab.utils.text import shown
 
 Transform = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -98,7 +99,7 @@ class TransformCompose(BaseTransform):
         """Apply the transforms in their order."""
         for position, transform in enumerate(self.transforms):
             try:
-                x, md = transform(x, md)
+                x, md = _pair(transform(x, md), f"step {position}")
             except Exception as error:  # any: it is raised again, and now says where it happened
                 error.add_note(f"in step {position} of TransformCompose: {transform!r}")
                 raise
@@ -152,7 +153,7 @@ class TransformIterable(BaseTransform):
         parts = _editable(x)
         for key in _keys(x) if self.apply_to is None else self.apply_to:
             try:
-                parts[key], md = self.transform(parts[key], md)
+                parts[key], md = _pair(self.transform(parts[key], md), self.transform)
             except Exception as error:  # any: it is raised again, and now says where it happened
                 error.add_note(f"in TransformIterable, at {key!r}: {self.transform!r}")
                 raise
@@ -177,8 +178,9 @@ class TransformSeparate(BaseTransform):
     def compute(self, x: Any, md: Any) -> tuple[list[Any], list[Any]]:
         """Apply the transform sample by sample."""
         xs, mds = self.separate_fn((x, md))
-        transformed = [self.transform(*sample) for sample in zip(xs, mds, strict=True)]
-        return [pair[0] for pair in transformed], [pair[1] for pair in transformed]
+        samples = zip(xs, mds, strict=True)
+        pairs = [_pair(self.transform(*each), self.transform) for each in samples]
+        return [x for x, _ in pairs], [md for _, md in pairs]
 
 
 TransformSeperate = TransformSeparate  # as 1.x spelt it
@@ -196,11 +198,27 @@ def _steps(transform: Transform) -> tuple[Transform, ...]:
 
 
 def _require_callable(transform: object, usage: str) -> None:
+    if isinstance(transform, type) and not issubclass(transform, tuple):  # a named pair makes one
+        raise ConfigurationError(
+            f"not a transform: the class {transform.__name__}",
+            hint=f"Make an instance of it: {transform.__name__}(…).",
+        )
     if not callable(transform):
         raise ConfigurationError(
             f"not a transform: {transform!r} ({type(transform).__name__})",
             hint=f"{usage} takes transforms or functions of (x, md).",
         )
+
+
+def _pair(result: object, who: object) -> tuple[Any, Any]:
+    """What a transform returned; a tensor of length 2 would unpack as well."""
+    if isinstance(result, (tuple, list)) and len(result) == 2:
+        return result[0], result[1]
+    told = shown(result)
+    if isinstance(result, (torch.Tensor, np.ndarray)):
+        kind = "a tensor" if isinstance(result, torch.Tensor) else "an array"
+        told = f"{kind} of shape {tuple(result.shape)}"
+    raise TypeError(f"a transform returns (x, md); {who} returned {told}")
 
 
 def _keys(x: Any) -> Iterable[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -17,11 +18,17 @@ from tiny_project import EXPERIMENT, HPARAMS, MAIN, RUN, Lab, Outcome
 
 from helpers import argv, environment, wait_for
 
+WHERE = re.compile(
+    r"\nrun directory: (?P<run>data/artifacts/\S+)\nconsole log:   (?P=run)/console\.log\n\Z"
+)
 BOTH = pytest.mark.parametrize("verb", ["train", "infer"])
 
 
 def mistake(outcome: Outcome | subprocess.CompletedProcess[str]) -> str:
-    """The one message of a command that ended with status 2, without its "error: "."""
+    """The one message of a command that ended with status 2, without its "error: ".
+
+    If a run had been made by then, it says where that is.
+    """
     status = outcome.status if isinstance(outcome, Outcome) else outcome.returncode
     err = outcome.err if isinstance(outcome, Outcome) else outcome.stderr
     assert status == 2, err
@@ -29,7 +36,7 @@ def mistake(outcome: Outcome | subprocess.CompletedProcess[str]) -> str:
     before, error, message = err.partition("error: ")
     assert error
     assert not before or before.startswith("weights from ")  # infer says what it is about to load
-    return message.rstrip("\n")
+    return WHERE.sub("", message).rstrip("\n")
 
 
 def failure(outcome: Outcome, run: str) -> list[str]:
@@ -282,7 +289,9 @@ def test_arguments_that_infer_config_does_not_take(lab: Lab) -> None:
         "the arguments do not fit infer_config: missing a required argument: 'folder'; got none\n"
         f"{usage}"
     )
-    assert mistake(lab.do(*words, "a", "b")) == f"count: expected an int, got 'b'\n{usage}"
+    assert mistake(lab.do(*words, "a", "b")) == (
+        f"count: expected an int, got 'b'\nby position: folder=a, count=b\n{usage}"
+    )
 
 
 # -- the configuration -----------------------------------------------------------------------
@@ -408,7 +417,8 @@ def test_a_configuration_that_raises_keeps_its_traceback(lab: Lab) -> None:
         f'  File "{lab.root / MAIN}", line {line}, in train_config',
         "    return config['lr']",
     ]
-    assert trace[-1] == "KeyError: 'lr'"
+    assert trace[-2] == "KeyError: 'lr'"
+    assert trace[-1].startswith("config has module, width, ")
     assert "".join(trace) in lab.newest().console.replace("\n", "")
     assert (lab.newest().record["status"], lab.newest().record["reason"]) == (
         "failed",
@@ -425,7 +435,7 @@ def test_an_infer_config_that_raises_keeps_its_traceback(lab: Lab) -> None:
         "Traceback (most recent call last):\n"
         f'  File "{lab.root / MAIN}", line {line}, in infer_config\n'
     )
-    assert outcome.err.endswith("KeyError: 'lr'\n")
+    assert "\nKeyError: 'lr'\nconfig has module, width, " in outcome.err
 
 
 @pytest.mark.parametrize("code", ["'no data here'", "0", ""])
@@ -552,7 +562,10 @@ def test_runs_and_checkpoints_that_are_not_there(trained: Lab, verb: str) -> Non
     folder = trained.newest().path / "checkpoints"
 
     def said(checkpoint: str) -> str:
-        return mistake(use(trained, verb, checkpoint))
+        message = mistake(use(trained, verb, checkpoint))
+        place = " (--set checkpoint.checkpoint_task_id)"
+        assert (place in message) == (verb == "train")
+        return message.replace(place, "")
 
     assert said("00_tiny-hparam_v0") == (
         f'no run "00_tiny-hparam_v0" in {trained.artifacts}\nDid you mean {RUN} or 00_tiny/hparams?'
@@ -685,7 +698,9 @@ def test_a_checkpoint_of_another_architecture(lab: Lab, module: str) -> None:
     ):
         changes = [f"module={module}", "depth=1", "width=8", "extra=True", *sets]
         message = mistake(use(lab, verb, RUN, *changes))
-        assert message.splitlines() == lines
+        told = f"this run was trained with --set module={module} --set depth=2"
+        hint = [told] if verb == "infer" else []
+        assert message.splitlines() == [*lines[:-1], *hint, lines[-1]]
     assert lab.newest().record["reason"].startswith("CheckpointMismatch: ")
 
 

@@ -144,6 +144,14 @@ class TestStartingFromARun:
         assert "of another shape (2):\n    2.weight: (1, 4) in the checkpoint, (3, 4)" in base.log
         assert run.record["status"] == "completed"
 
+    def test_not_strictly_something_has_to_fit(self, base: Lab) -> None:
+        section = {"checkpoint_task_id": "00_net-hparams_v0", "weights_only": True, "strict": False}
+        changes = {f"checkpoint.{key}": value for key, value in section.items()}
+        run = base.train(status=2, **changes, outputs=3, width=5)
+        assert ": nothing in the checkpoint fits TrainLabModule:\n  of another sh" in base.log
+        assert "It is of another model: name another checkpoint, or none to begin anew." in base.log
+        assert run.record["status"] == "failed"
+
     def test_a_damaged_newest_one(self, base: Lab) -> None:
         parent = base.project.run("00_net-hparams_v0")
         path = parent.path / entries(parent)["last"]["file"]
@@ -163,10 +171,19 @@ class TestStartingFromARun:
         ):
             base.command("train", SCRIPT, status=2, **{"checkpoint.checkpoint_task_id": text})
             assert said in base.log
+            assert " (--set checkpoint.checkpoint_task_id)\n" in base.log
             assert base.project.runs() == ["00_net-hparams_v0"]
 
 
 class TestInferring:
+    def test_a_run_with_another_config(self, lab: Lab) -> None:
+        name = lab.train(outputs=3, **{"trainer.init.max_epochs": 1}).path.name
+        assert f"  next      infer {SCRIPT} --checkpoint {name} --set outputs=3\n" in lab.log
+        lab.command("infer", SCRIPT, "--checkpoint", name, status=2)
+        assert "2.weight: (3, 4) in the checkpoint, (1, 4) in the model" in lab.log
+        assert "\nthis run was trained with --set outputs=3\n" in lab.log
+        assert len(lab.infer("--checkpoint", name, outputs=3)["2.weight"]) == 3
+
     def test_from_a_run_a_name_and_a_file(self, base: Lab) -> None:
         run = base.project.run("00_net-hparams_v0")
         file = run.path / entries(run)["step-4"]["file"]
@@ -252,7 +269,9 @@ PARTS = ("weight", "bias")
 
 class TestWhenARunSaves:
     def test_at_each_epochs_end(self, trained: Lab) -> None:
-        assert names(trained.newest().record["checkpoints"])[:2] == ["step-4", "step-8"]
+        record = trained.newest().record
+        assert names(record["checkpoints"])[:2] == ["step-4", "step-8"]
+        assert record["best"] is None
 
     def test_as_hparams_say(self, lab: Lab) -> None:
         run = lab.train(**{"checkpoint.every_n_steps": 3, "checkpoint.keep": 99})
@@ -267,6 +286,7 @@ class TestWhenARunSaves:
     def test_as_the_experiments_own_policy_says_first(self, lab: Lab) -> None:
         run = lab.train(callbacks=["often"], **{"checkpoint.keep": 1})
         assert [n for n in entries(run) if n[0] == "s"] == ["step-6", "step-7", "step-8"]
+        assert run.record["best"] == {"monitor": "loss/validate", "mode": "min"}
 
     def test_every_so_many_minutes(self, lab: Lab) -> None:
         run = lab.train(callbacks=["in a blink"])
@@ -293,6 +313,7 @@ class TestBesideAModelCheckpoint:
         run = lab.newest()
         folder = run.path / "checkpoints"
         assert torch.load(folder / "callback-best.ckpt", weights_only=True)["global_step"] == 4
+        assert run.record["best"] == {"monitor": "loss/validate", "mode": "min"}
         lab.disarm("die")
         lab.command("train", "--resume", run.path.name, "--force")
         assert run.record["status"] == "completed"

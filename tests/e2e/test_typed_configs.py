@@ -135,8 +135,9 @@ def test_a_dev_run_has_no_workers(typed: Lab) -> None:
 
 def test_arguments_of_infer(typed: Lab) -> None:
     words = ["infer", HPARAMS, "--checkpoint", "none", "--set", "num_workers=0"]
-    done = typed.do(*words, "scans", "a", "--n=3", "--other")
+    done = typed.do(*words, "scans", "a", "--n=3", "--other", "--folder=b")
     assert done.status == 0
+    assert done.err.count("note: --folder=b goes to infer_config as it is: ") == 1
     before = (typed.root / MAIN).read_text().partition("def infer_config(config: Config")[0]
     usage = (
         "it is defined as infer_config(config: Config, folder: Path, *names: str, n: int = 1),"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import uuid
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ FOLDER = "lab_project/experiments/00_net"
 HPARAMS = f"{FOLDER}/hparams.py"
 MAIN = f"{FOLDER}/__main__.py"
 RUN = "00_net-hparams_v0"
+_WHERE = re.compile(
+    r"\nrun directory: (?P<run>data/artifacts/\S+)\nconsole log:   (?P=run)/console\.log\n\Z"
+)
 # Python points at the part of a line that failed, in another way in each version.
 _POINTERS = set(" ~^")
 
@@ -110,11 +114,14 @@ class Lab(Project):
         return "".join(line for line in lines if set(line.rstrip()) - _POINTERS or line == "\n")
 
     def mistake(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
-        """What a command says that ends with status 2, without its "error: "."""
+        """What a command says that ends with status 2, without its "error: ".
+
+        If a run had been made by then, it says where that is.
+        """
         said = self.says(*words, env=env)
         assert said.status == 2, said
         assert said.err.startswith("error: "), said
-        return said.err.removeprefix("error: ").rstrip("\n")
+        return _WHERE.sub("", said.err.removeprefix("error: ")).rstrip("\n")
 
     def failure(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
         """The traceback of a command that ends with status 1, and says where its run is."""

@@ -303,3 +303,13 @@ def test_what_the_run_found_itself_is_told_once(lab: Lab) -> None:
         f"\nrun directory: data/artifacts/{RUN}\n"
         f"console log:   data/artifacts/{RUN}/console.log\n"
     )
+
+
+def test_a_callback_that_counts_on_fit(lab: Lab) -> None:
+    lab.append(CALLBACK.format(hook="on_validation_start").replace('"fit"', '"validate"'))
+    said = lab.failure("train", HPARAMS)
+    assert said.endswith(
+        "\nin callback Watch.on_validation_start\nin validation before training\n"
+        'This baseline comes before fit; "validate": None in "trainer", in the hyperparameters,'
+        " leaves it out."
+    )

@@ -134,6 +134,27 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
             f"train {FOLDER}/hparam.py",
             f"{FOLDER}/hparam.py does not exist\ndid you mean {HPARAMS}?",
         ),
+        (
+            f"lab show {FOLDER}/hparam.py",
+            f"{FOLDER}/hparam.py does not exist\ndid you mean {HPARAMS}?",
+        ),
+        (
+            "train lab_project/nope.py",
+            "lab_project/nope.py does not exist\nlab_project holds no Python scripts",
+        ),
+        ("train nope.py", "nope.py does not exist\nROOT holds no Python scripts"),
+        (
+            f"train {H} -s trainer.init.logger=3",
+            f"{H} --set trainer.init.logger=3: 1 problem in hparams\n"
+            "  trainer.init.logger: expected a Lightning Logger, a list of them, a bool or None,"
+            " got 3 (int)",
+        ),
+        (
+            f"train {H} -s trainer.init.callbacks=[3]",
+            f"{H} --set trainer.init.callbacks=[3]: 1 problem in hparams\n"
+            "  trainer.init.callbacks: expected a Lightning Callback, a list of them or None,"
+            " got [3] (list)",
+        ),
         (f"train {FOLDER}", f"{FOLDER} is a folder, not a script\nits scripts: {HPARAMS}"),
         (
             f"train {MAIN}",
@@ -200,6 +221,19 @@ def test_runs_that_are_there_under_other_names(lab: Lab) -> None:
     assert lab.mistake("lab", "show", RUN) == (
         f"run {RUN} was written by a newer torch-lab (format 99)\nUpdate torch-lab to read it."
     )
+
+
+def test_an_interrupted_run_with_other_values_is_named(lab: Lab) -> None:
+    lab.append('def train_config(config):\n    raise ValueError("no")\n')
+    assert lab.says("train", HPARAMS, "-s", "name=a b").status == 1
+    said = lab.says("train", "--resume", "auto", HPARAMS)
+    assert said.err.startswith(
+        f"{RUN} was interrupted too, but was begun with --set 'name=a b':"
+        f" train --resume {RUN} goes on with it\n"
+    )
+    assert lab.runs() == [RUN, "00_net-hparams_v1"]
+    said = lab.says("train", "--resume", "auto", HPARAMS, "-s", "width=5")
+    assert "00_net-hparams_v1 was interrupted too, but was begun without --set: " in said.err
 
 
 def test_a_script_that_has_only_dev_runs(lab: Lab) -> None:

@@ -19,6 +19,11 @@ BY += ' {"optimizer": torch.optim.Adam} | config)'
 MODULE = f"{MAIN}:{CONFIGURATION.splitlines().index('    return TrainLabModule(') + 1}:"
 MODULE += " return TrainLabModule("
 
+NO_PAIR = (
+    'Let the dataset return (x, {"y": y}), or return a LightningModule of your own.\n'
+    "in validation before training, batch 1, samples 0, 1, 2, 3"
+)
+
 
 @pytest.mark.parametrize(
     ("call", "found", "hint"),
@@ -46,6 +51,21 @@ MODULE += " return TrainLabModule("
             "split: the fractions {'a': 0.5, 'b': 0.6} must not be negative and must sum to 1,"
             " not 1.1",
             "What you want to leave out needs a name too.",
+        ),
+        (
+            "torch_lab.datasets.split(Points(), [0.8, 0.2])",
+            "split: fractions [0.8, 0.2] (list)",
+            'Expected a dict such as {"train": 0.8, "val": 0.2}: each part has a name.',
+        ),
+        (
+            'torch_lab.build("hparams.py", ["lr=1"])',
+            "build: set ['lr=1'] (list)",
+            'expected a dict such as {"lr": 0.01}',
+        ),
+        (
+            "torch_lab.transforms.TransformCompose(Points)",
+            "not a transform: the class Points",
+            "Make an instance of it: Points(…).",
         ),
         (
             'torch_lab.datasets.split(Points(), {"a": 0.999999, "b": 0.000001})',
@@ -175,8 +195,30 @@ def test_a_wrong_call_in_a_function_of_the_users(
         (
             "Points.__getitem__ = lambda self, i: (torch.ones(2), {'label': 1})",
             "no \"y\" in the metadata of a batch: it has 'label'\n"
-            "A dataset to train or validate on returns the target in get_raw_label.\n"
+            'Put the target into md["y"]; BaseDataset has it from get_raw_label.\n'
             "in validation before training, batch 1, samples 0, 1, 2, 3",
+        ),
+        (
+            "Points.__getitem__ = lambda self, i: (torch.ones(2), i % 2)",
+            'a batch must be (x, md) with the target in md["y"]; got a list of 2: float32 (4, 2),'
+            f" int64 (4,) of 0 to 1\n{NO_PAIR}",
+        ),
+        (
+            "DataLoader = lambda *a, **k: torch.utils.data.DataLoader("
+            "*a, collate_fn=lambda b: b, **k)",
+            'a batch must be (x, md) with the target in md["y"]; got a list of 4: tuple (2) of'
+            " float32 (2,), …, tuple (2) of float32 (2,), …, tuple (2) of float32 (2,), …, …"
+            f"\n{NO_PAIR}",
+        ),
+        (
+            "Points.__getitem__ = lambda self, i: {'x': torch.ones(2), 'y': torch.ones(1)}",
+            'a batch must be (x, md) with the target in md["y"]; got a dict:'
+            f" {{x: float32 (4, 2), y: float32 (4, 1)}}\n{NO_PAIR}",
+        ),
+        (
+            "Points.__getitem__ = lambda self, i: torch.ones(2)",
+            'a batch must be (x, md) with the target in md["y"]; got a tensor: float32 (4, 2)'
+            f"\n{NO_PAIR}",
         ),
         (
             "nn.MSELoss.forward = lambda self, a, b: a - b",
@@ -186,13 +228,42 @@ def test_a_wrong_call_in_a_function_of_the_users(
         ),
         (
             "nn.MSELoss.forward = lambda self, a, b: {}",
-            "loss_function returned a dict : {}\n"
+            "loss_function returned a dict: {}\n"
             "It must return a tensor with a single value, or a dict of such.\n"
             "in validation before training, batch 1, samples 0, 1, 2, 3",
         ),
     ],
-    ids=["no target", "shape", "empty"],
+    ids=["no target", "pair", "samples", "dict", "tensor", "shape", "empty"],
 )
 def test_a_batch_that_can_not_be_trained_on(lab: Lab, change: str, found: str) -> None:
     lab.append(f"{change}\n")
     assert lab.mistake("train", HPARAMS) == found
+
+
+def test_a_batch_that_can_not_be_predicted_from(lab: Lab) -> None:
+    lab.append("Points.__getitem__ = lambda self, i: torch.ones(2)\n")
+    said = lab.says("infer", HPARAMS, "--checkpoint", "none")
+    assert said.status == 2
+    assert said.err.partition("error: ")[2] == (
+        "a batch to predict must be (x, md); got a tensor: float32 (4, 2)\n"
+        "Let the dataset return (x, {}), or return a LightningModule of your own.\n"
+        "in prediction, batch 1, samples 0, 1, 2, 3\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ('config["learning_rate"]', "config has lr, width, name, sizes"),
+        ('config["widht"]', 'config has lr, width, name, sizes; did you mean "width"?'),
+        ('{"a": 1}[config["name"]]', None),
+        ('dict(a=config)["a"]["lr"]; {}[1]', None),
+    ],
+)
+def test_a_key_that_the_config_lacks(lab: Lab, line: str, note: str | None) -> None:
+    lab.append(f"def train_config(config):\n    {line}\n")
+    said = lab.says("train", HPARAMS)
+    assert said.status == 1
+    assert "KeyError: " in said.err
+    found = [each for each in said.err.splitlines() if each.startswith("config has")]
+    assert found == ([] if note is None else [note])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from said import HPARAMS, LINES, MAIN, Lab
 
+from torch_lab.engine.monitors import _meant
+
 WITH = """\
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch_lab.callbacks import RunCheckpoint
@@ -94,3 +96,20 @@ def test_one_that_is_logged_every_other_epoch_is_waited_for(lab: Lab) -> None:
     lab.append(WITH.replace("CALLBACKS", 'RunCheckpoint("loss/validate")'))
     options = ["-s", "trainer.init.check_val_every_n_epoch=2", "-s", "trainer.init.max_epochs=3"]
     assert lab.says("train", HPARAMS, *options).status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("val_loss", "loss/validate"),
+        ("validation-loss", "loss/validate"),
+        ("valid_acc", "accuracy/validate"),
+        ("training.loss", "loss/train"),
+        ("val_loss_epoch", "loss/validate_epoch"),
+        ("acuracy/validate", "accuracy/validate"),
+        ("dice", None),
+    ],
+)
+def test_what_was_meant(name: str, meant: str | None) -> None:
+    logged = ["accuracy/validate", "loss/train", "loss/validate", "loss/validate_epoch"]
+    assert _meant(name, logged) == meant

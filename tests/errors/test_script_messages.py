@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from said import FOLDER, HPARAMS, HYPERPARAMETERS, Lab
+from said import FOLDER, HPARAMS, HYPERPARAMETERS, RUN, Lab
 
 from helpers import SRC
 
@@ -112,6 +112,31 @@ def test_two_checkpoints_to_start_from(lab: Lab) -> None:
         f"{HPARAMS}: 1 problem in hparams\n"
         "  line 3: trainer.fit.ckpt_path: expected this or checkpoint.checkpoint_task_id, not both"
     )
+
+
+@pytest.mark.parametrize(
+    ("hparams", "key"),
+    [
+        ({"checkpoint": {"checkpoint_task_id": "nope"}}, "checkpoint.checkpoint_task_id"),
+        ({"trainer": {"fit": {"ckpt_path": "nope"}}}, "trainer.fit.ckpt_path"),
+    ],
+)
+def test_a_run_that_is_not_there(lab: Lab, hparams: dict[str, object], key: str) -> None:
+    lab.write(HPARAMS, f"hparams = {hparams}\n")
+    for verb in ("train", "infer")[: 1 + key.startswith("c")]:
+        assert lab.mistake(verb, HPARAMS) == (
+            f'no run "nope" in ROOT/data/artifacts ({key} in {HPARAMS})\n'
+            "There are no runs there yet: `train HPARAMS` makes one."
+        )
+
+
+def test_a_checkpoint_that_a_run_has_not(lab: Lab) -> None:
+    assert lab.says("train", HPARAMS).status == 0
+    section = {"checkpoint_task_id": RUN, "checkpoint_name": "bset"}
+    lab.append(f'hparams["checkpoint"] = {section}\n', HPARAMS)
+    said = lab.mistake("train", HPARAMS)
+    assert said.startswith(f"run {RUN} has no checkpoint 'bset' in ")
+    assert said.endswith(f" (checkpoint.checkpoint_name in {HPARAMS})")
 
 
 def test_another_copy_of_the_project(lab: Lab) -> None:

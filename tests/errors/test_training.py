@@ -54,7 +54,7 @@ def test_data_without_a_batch(lab: Lab) -> None:
     assert said.status == 2
     assert said.err.partition("error: ")[2] == (
         "train_dataloaders: there is no batch in them\n"
-        "The dataset is empty, or smaller than a batch where drop_last=True.\n"
+        f"The dataset is empty, or smaller than a batch where drop_last=True.\n{WHERE}"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 
 from torch_lab.errors import ConfigurationError, UsageError
-from torch_lab.experiment.arguments import bind_arguments
+from torch_lab.experiment.arguments import bind_arguments, remarks
 from torch_lab.experiment.signatures import shown_signature
 
 
@@ -94,6 +94,54 @@ def test_binding_mistakes(function, args, message):
     with pytest.raises(UsageError) as caught:
         bind_arguments(function, "infer_config", args)
     assert caught.value.message.startswith(message)
+
+
+def writes(config, source, out="x.csv", *, limit: int = 0):
+    """A parameter that one takes for an option, and an option."""
+
+
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        (["a", "b", "--limit=3"], []),
+        (["--source", "--other=1"], []),
+        (
+            ["a", "--out=pred.csv"],
+            [
+                'note: --out=pred.csv goes to infer_config as it is: "out" is no keyword-only'
+                " parameter (write * before it, or give the value alone)"
+            ],
+        ),
+        (
+            ["a", "--limits=3"],
+            ["note: --limits=3 goes to infer_config as it is; was --limit meant?"],
+        ),
+    ],
+)
+def test_words_that_are_hardly_meant_as_they_are_taken(args, lines):
+    assert remarks(writes, "infer_config", args) == lines
+
+
+def test_a_word_that_does_not_fit_shows_who_got_which():
+    def count(config, source, n: int = 1, out="x.csv"):
+        """Takes the words as they come."""
+
+    with pytest.raises(UsageError) as caught:
+        bind_arguments(count, "infer_config", ["a", "--out=b", "3"])
+    assert caught.value.message.splitlines() == [
+        "n: expected an int, got '--out=b'",
+        "by position: source=a, n=--out=b, out=3",
+        'note: --out=b goes to infer_config as it is: "out" is no keyword-only'
+        " parameter (write * before it, or give the value alone)",
+    ]
+
+
+def test_words_that_do_not_fit_are_remarked_on_too():
+    with pytest.raises(UsageError) as caught:
+        bind_arguments(writes, "infer_config", ["a", "b", "--out=c"])
+    first, note = caught.value.message.splitlines()
+    assert first.endswith("too many positional arguments; got a b --out=c")
+    assert note.startswith('note: --out=c goes to infer_config as it is: "out" is no keyword-only')
 
 
 def test_binding_mistakes_show_the_signature():

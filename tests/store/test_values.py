@@ -126,6 +126,13 @@ def test_the_rest_is_kept_by_repr(value: object, text: str) -> None:
     assert encode(kept) == encode(value)
 
 
+def test_addresses_are_left_out() -> None:
+    class Plain:
+        pass
+
+    assert decode(encode(Plain())).text.endswith("<locals>.Plain object>")
+
+
 def test_long_reprs_are_cut() -> None:
     kept = decode(encode(functools.partial(print, "x" * 10_000)))
     assert len(kept.text) == LONGEST_REPR + 1

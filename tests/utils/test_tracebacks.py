@@ -71,6 +71,28 @@ def test_without_a_users_frame_it_begins_where_others_were_called():
     assert "SyntaxError" in text
 
 
+def test_a_metrics_failure_begins_in_the_metric():
+    def inner():
+        error = ValueError("shapes differ")
+        error.add_note("in metric 'f1' (train), batch 1: y_pred …")
+        raise error
+
+    calls = frame(PACKAGE, frame(INSTALLED, frame(PACKAGE, in_file(INSTALLED, inner))))
+    text = format_exception(caught(calls))
+    assert files_in(text) == [INSTALLED]
+    assert text.endswith("ValueError: shapes differ\nin metric 'f1' (train), batch 1: y_pred …\n")
+
+
+def test_a_metric_of_torch_labs_own_that_fails_is_shown_from_the_beginning():
+    def inner():
+        error = ValueError("a mistake of ours")
+        error.add_note("in metric 'f1' (train)")
+        raise error
+
+    text = format_exception(caught(frame(PACKAGE, frame(INSTALLED, in_file(PACKAGE, inner)))))
+    assert files_in(text) == [PACKAGE, INSTALLED, PACKAGE]
+
+
 def test_what_torch_lab_itself_raises_is_shown_from_its_beginning():
     def inner():
         raise TypeError("a mistake of ours")

@@ -86,6 +86,8 @@ def build(
         raise UsageError(f"build: function {shown(function)}", hint=suggestion(function, FUNCTIONS))
     if args and function == "train_config":
         raise UsageError(f"build: args {list(args)}", hint="train_config takes none but config")
+    if not isinstance(set, Mapping | None):
+        raise UsageError(f"build: set {shown(set)}", hint='expected a dict such as {"lr": 0.01}')
     experiment = experiments.find(Path(script))
     config_type = experiments.config_type(experiment, function)
     hparams = hyperparameters.load(experiment.script, values=set or {}, config_type=config_type)

@@ -3,7 +3,7 @@
 0        success
 1        a failure while running: its traceback, beginning in the user's code, and where the
          run is; a RunError says it in words of its own
-2        the user's mistake: one message, no traceback
+2        the user's mistake: one message, no traceback; where the run is, if it got that far
 128 + N  ended by signal N (130 Ctrl-C, 143 SIGTERM)
 """
 
@@ -49,6 +49,7 @@ def report(error: BaseException) -> int:
         # A run's files can fail under it: a full disk is no mistake in what was asked.
         under_way = isinstance(error, StoreError) and hasattr(error, "run_directory")
         if not (under_way or isinstance(error, RunError)):
+            _say(_whereabouts(error))
             return MISTAKE
     elif not hasattr(error, "was_shown"):  # before a debugger opened
         from torch_lab.utils.tracebacks import format_exception

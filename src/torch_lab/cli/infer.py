@@ -36,7 +36,8 @@ infer HPARAMS [ARGS…] [options]      predict with what infer_config(config, *A
 
 {option_lines(_FIRST)}
 
-All other words go to infer_config as they are and in their order. Without --checkpoint the
+`--name=value` gives a value to a keyword-only parameter of infer_config, one behind `*`; all
+other words go to its other parameters as they are and in their order. Without --checkpoint the
 `checkpoint` section of the hyperparameters says where the weights come from.
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from torch_lab.cli.options import HELP, Option, Parsed, Reader, answered, option_lines
-from torch_lab.errors import UsageError
+from torch_lab.errors import RunNotFound, UsageError
 
 OPTIONS = (Option("--json", help="everything, for other programs"), HELP)
 
@@ -39,7 +39,14 @@ def command(argv: Sequence[str]) -> int | None:
     (word,) = parsed.words
     if word.endswith(".py") and Path(word).is_file():
         return _show_script(Path(word), parsed)
-    return _say(_run(word, parsed))
+    try:
+        return _say(_run(word, parsed))
+    except RunNotFound:
+        if word.endswith(".py"):
+            from torch_lab.utils.scripts import existing_script
+
+            existing_script(word)  # says which scripts there are
+        raise
 
 
 def _say(text: str) -> int:

@@ -61,6 +61,8 @@ train --resume RUN           go on with an interrupted run, exactly where it was
   train --resume 00_digits-hparams_v3              a run's name, id, or the beginning of one
   train --resume auto hparams.py                   this script's newest interrupted run,
                                                    else a new one: for jobs that are restarted
+                                                   (only runs begun with the same --set and
+                                                   --dev-run as are given here)
 
 {option_lines(OPTIONS)}
 

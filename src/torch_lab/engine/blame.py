@@ -27,6 +27,10 @@ _STAGES = {
 }
 
 _DEATHS = ("DataLoader worker (pid(s)", "is killed by signal")  # torch, of a worker that is gone
+_BASELINE = (
+    'This baseline comes before fit; "validate": None in "trainer", in the hyperparameters, leaves'
+    " it out."
+)
 _DIED = (
     "A loader worker was killed from outside, as the system does where memory runs out: try fewer"
     " num_workers, or a dataset that keeps less. With num_workers=0 the error itself would show."
@@ -61,6 +65,8 @@ def _notes(trainer: pl.Trainer, module: pl.LightningModule, error: Exception) ->
         return  # of a whole epoch, as it says itself
     if lightning.in_a_loop(error):
         yield f"in {_place(trainer, step)}"
+    if hook is not None and trainer.state.fn == "validate":
+        yield _BASELINE
     if any(text in str(error) for text in _DEATHS):
         yield _DIED
     if outofmemory.is_meant_by(error):

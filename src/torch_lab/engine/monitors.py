@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,12 @@ from torch_lab.utils.text import nearest
 
 _MODEL_CHECKPOINTS_OWN = ("epoch", "step")
 _VARIANTS = ("_step", "_epoch")
+_SHORT = {  # words of metrics' names, and how they are written here
+    **dict.fromkeys(("val", "valid", "validation"), "validate"),
+    "training": "train",
+    "testing": "test",
+    "acc": "accuracy",
+}
 # What Lightning says of a name it doesn't find; the name stands in between.
 _REFUSALS = (r"conditioned on metric `?{}`? which is not available", r"\(monitor={}\)` could not")
 
@@ -69,7 +75,7 @@ def never_logged(
     plain = [name for name in names if not name.endswith(_VARIANTS)]
     lines = []
     for each in monitors:
-        match = nearest(each.name, names if each.name.endswith(_VARIANTS) else plain)
+        match = _meant(each.name, names if each.name.endswith(_VARIANTS) else plain)
         where = next(_mentions(each.name, sources), None)
         told = f"{where}: {each.owner}" if where else each.owner
         meant = f'; did you mean "{match}"?' if match else ""
@@ -77,6 +83,17 @@ def never_logged(
     nowhere = "" if trainer.enable_validation else "; nothing is validated (val_dataloaders)"
     hint = f"Logged so far: {', '.join(names) or 'nothing'}{nowhere}."
     return ConfigurationError("\n".join(lines), hint=hint)
+
+
+def _meant(name: str, names: Sequence[str]) -> str | None:
+    """The name of the same words, in any order and spelling, or the nearest."""
+    words = _words(name)
+    return next((each for each in names if _words(each) == words), None) or nearest(name, names)
+
+
+def _words(name: str) -> list[str]:
+    words = re.findall(r"[^\W_]+", name.casefold())
+    return sorted(_SHORT.get(word, word) for word in words)
 
 
 def refused(error: BaseException, monitors: Iterable[Monitor]) -> list[Monitor]:

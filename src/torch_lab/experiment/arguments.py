@@ -38,17 +38,53 @@ def bind_arguments(
     try:
         Signature(known).bind(None, *words, **named)
     except TypeError as error:
-        given = " ".join(args) or "none"
-        raise UsageError(
-            f"the arguments do not fit {name}: {error}; got {given}{_meant(options, words)}",
-            hint=usage,
-        ) from None
+        given, meant = " ".join(args) or "none", _meant(options, words)
+        lines = [f"the arguments do not fit {name}: {error}; got {given}{meant}"]
+        lines += [] if meant else remarks(function, name, args)
+        raise UsageError("\n".join(lines), hint=usage) from None
     by_position = list(zip(_takers(known), words, strict=False))
     by_name = [(options[key], word) for key, word in named.items()]
     read, problems = _read([*by_position, *by_name])
     if problems:
-        raise UsageError("\n".join(problems), hint=usage)
+        lines = [*problems, *_shared_out(by_position), *remarks(function, name, args)]
+        raise UsageError("\n".join(lines), hint=usage)
     return read[: len(words)], dict(zip(named, read[len(words) :], strict=True))
+
+
+def remarks(function: Callable[..., Any], name: str, args: Sequence[str]) -> list[str]:
+    """What to say of words that look like a parameter's value by name, and are taken as they are.
+
+    Only keyword-only parameters are given by name.
+    """
+    known = parameters(function)
+    options = {each.name: each for each in known if each.kind is Parameter.KEYWORD_ONLY}
+    by_position = {each.name for each in known if each.kind in _BY_POSITION}
+    lines = []
+    for word in _split(options, args)[0]:
+        if why := _why_as_it_is(word, by_position, options):
+            lines.append(f"note: {word} goes to {name} as it is{why}")
+    return lines
+
+
+def _why_as_it_is(word: str, by_position: set[str], options: dict[str, Parameter]) -> str | None:
+    spelling, equals, _ = word.partition("=")
+    key = _key(spelling)
+    if not (equals and key):
+        return None
+    if key in by_position:
+        return (
+            f': "{key}" is no keyword-only parameter (write * before it, or give the value alone)'
+        )
+    match = nearest(key, options)
+    return None if match is None else f"; was --{match} meant?"
+
+
+def _shared_out(by_position: Sequence[tuple[Parameter, str]]) -> list[str]:
+    """Which parameter got which word, where there are several."""
+    if len(by_position) < 2:
+        return []
+    shares = ", ".join(f"{parameter.name}={word}" for parameter, word in by_position)
+    return [f"by position: {shares}"]
 
 
 def _not_for_config(function: Callable[..., Any], name: str, how: str) -> ConfigurationError:

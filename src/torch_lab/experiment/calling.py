@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch_lab.errors import ConfigurationError
-from torch_lab.experiment.arguments import bind_arguments, require_config_only
+from torch_lab.experiment import missing_keys
+from torch_lab.experiment.arguments import bind_arguments, remarks, require_config_only
 from torch_lab.experiment.checking import Configuration, checked
 from torch_lab.experiment.config_types import type_of_config
 from torch_lab.experiment.finding import Experiment
@@ -65,9 +66,14 @@ def function(experiment: Experiment, name: str) -> Function:
     return Function(name, shown_signature(found, name), where(found), type_of_config(found, name))
 
 
-def require_arguments(experiment: Experiment, args: Sequence[str]) -> None:
-    """Refuse words of the command line that `infer_config` doesn't take, or a missing function."""
-    bind_arguments(require_function(experiment, "infer_config"), "infer_config", args)
+def require_arguments(experiment: Experiment, args: Sequence[str]) -> list[str]:
+    """Refuse words of the command line that `infer_config` doesn't take, or a missing function.
+
+    Returns what is to be said of those that it takes.
+    """
+    found = require_function(experiment, "infer_config")
+    bind_arguments(found, "infer_config", args)
+    return remarks(found, "infer_config", args)
 
 
 def train_configuration(experiment: Experiment, config: dict[str, Any]) -> Configuration:
@@ -96,7 +102,11 @@ def _called(
 ) -> Configuration:
     given = _argument(experiment, called, name, config)
     with at_hand(config=given):
-        result = called(given, *positional, **keywords)
+        try:
+            result = called(given, *positional, **keywords)
+        except KeyError as error:
+            missing_keys.tell(error, given)
+            raise
     return replace(checked(experiment, name, called, result), config=given)
 
 

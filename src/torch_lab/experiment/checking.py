@@ -97,11 +97,27 @@ def _loader_problem(loaders: object) -> str | None:
 
     if isinstance(loaders, LightningDataModule):
         return "a LightningDataModule is returned as datamodule="
+    if isinstance(loaders, (list, tuple, dict)) and _holds_arrays(loaders):
+        kind = type(loaders).__name__
+        problem = f"expected a DataLoader or a collection of them, got a {kind} of samples"
+        return f"{problem}; put the dataset into a DataLoader"
     if isinstance(loaders, (str, bytes)) or not isinstance(loaders, Iterable):
         problem = f"expected a DataLoader or a collection of them, got {_shown_object(loaders)}"
         wrap = hasattr(loaders, "__getitem__") and not isinstance(loaders, (str, bytes, type))
         return f"{problem}; put the dataset into a DataLoader" if wrap else problem
     return None
+
+
+def _holds_arrays(loaders: object) -> bool:
+    """Whether something in a collection, however deep, is data and no iterable of batches."""
+    import numpy as np
+    from torch import Tensor
+
+    if isinstance(loaders, dict):
+        return any(map(_holds_arrays, loaders.values()))
+    if isinstance(loaders, (list, tuple)):
+        return any(map(_holds_arrays, loaders))
+    return isinstance(loaders, (Tensor, np.ndarray))
 
 
 def _callback_problems(callbacks: object) -> Iterable[str]:

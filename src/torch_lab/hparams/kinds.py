@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import Any
 
 
@@ -74,6 +74,17 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"{kind.expected} or None", lambda value: value is None or kind.accepts(value))
 
 
+def objects(expected: str, *others: type) -> Kind:
+    """The kind of objects, one or a list of them, whose classes only heavy packages know."""
+
+    def accepts(value: object) -> bool:
+        each = value if isinstance(value, (list, tuple)) else [value]
+        return isinstance(value, others) or not any(isinstance(e, _PLAIN) for e in each)
+
+    return Kind(expected, accepts)
+
+
+_PLAIN = (Number, str, bytes, dict, type)
 ANYTHING = Kind("any value", lambda _: True)
 POSITIVE_INT = Kind("a positive int", lambda value: is_int(value) and value > 0)
 POSITIVE = Kind("a positive number", lambda value: is_number(value) and 0 < value < float("inf"))

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from torch_lab.errors import TorchLabError
-from torch_lab.hparams.kinds import ANYTHING, POSITIVE_INT, Kind, one_of
+from torch_lab.hparams.kinds import ANYTHING, POSITIVE_INT, Kind, objects, one_of
 
 _METHODS = {"init": "__init__", "fit": "fit", "validate": "validate", "predict": "predict"}
 _TYPES = {name: name for name in ("bool", "int", "float", "str", "list", "dict")} | {
@@ -21,7 +21,11 @@ _TYPES = {name: name for name in ("bool", "int", "float", "str", "list", "dict")
 }
 
 # What Lightning takes and then fails on, in the midst of training.
-_NARROWER = {"accumulate_grad_batches": POSITIVE_INT}
+_NARROWER = {
+    "accumulate_grad_batches": POSITIVE_INT,
+    "callbacks": objects("a Lightning Callback, a list of them or None"),
+    "logger": objects("a Lightning Logger, a list of them, a bool or None", bool),
+}
 
 
 @cache

@@ -41,6 +41,11 @@ def config_keys(texts: Sequence[str]) -> list[str]:
     return [".".join(words) for words in keys if words[0] == "config"]
 
 
+def config_changes(texts: Sequence[str]) -> list[str]:
+    """Those of the overrides that change the config."""
+    return [text for text in texts if config_keys([text])]
+
+
 def _words(key: str) -> list[str]:
     words = key.split(".")
     return words if words[0] in SECTIONS else ["config", *words]

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from torch_lab.errors import ConfigurationError
-from torch_lab.modules import weights
+from torch_lab.modules import pairs, weights
 
 OutputTransform = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -38,7 +38,7 @@ class LabModule(pl.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Predictions `y_pred`, metadata `md`, and `out` if there is an output_transform."""
-        x, md = batch
+        x, md = pairs.to_predict(batch)
         return self._with_out({"y_pred": self(x), "md": md})
 
     def apply_transform_to_batch(self, y_pred: Any, md: Any) -> tuple[Any, Any]:

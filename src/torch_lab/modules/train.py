@@ -13,7 +13,7 @@ from torchmetrics import Metric, MetricCollection
 
 from torch_lab.errors import ConfigurationError
 from torch_lab.metric_states import pristine_attributes
-from torch_lab.modules import exact, optimizers
+from torch_lab.modules import exact, optimizers, pairs
 from torch_lab.modules.lab import LabModule, OutputTransform
 from torch_lab.modules.merging import AnyMetric
 from torch_lab.modules.notes import arguments
@@ -87,7 +87,7 @@ class TrainLabModule(LabModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """One batch: `loss`, `y_pred`, `md`, and `out` if there is an output_transform."""
-        x, md = batch
+        x, md = pairs.to_train_on(batch)
         y_pred = self(x)
         loss, parts = self._loss(y_pred, md)
         self._record("train", x, y_pred, md, loss, parts)
@@ -116,7 +116,7 @@ class TrainLabModule(LabModule):
         return self._evaluate("test", batch)
 
     def _evaluate(self, stage: str, batch: Any) -> dict[str, Any]:
-        x, md = batch
+        x, md = pairs.to_train_on(batch)
         y_pred = self(x)
         loss, parts = self._loss(y_pred, md)
         self._record(stage, x, y_pred, md, loss, parts)
@@ -128,7 +128,7 @@ class TrainLabModule(LabModule):
         except KeyError:
             raise ConfigurationError(
                 f'no "y" in the metadata of a batch: it has {", ".join(map(repr, md)) or "no key"}',
-                hint="A dataset to train or validate on returns the target in get_raw_label.",
+                hint='Put the target into md["y"]; BaseDataset has it from get_raw_label.',
             ) from None
         try:
             loss = self.loss_function(y_pred, y)
@@ -278,9 +278,9 @@ def _combined(loss: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
     if isinstance(loss, Mapping) and loss:
         parts = {str(key): _combined(part)[0] for key, part in loss.items()}
         return torch.stack(list(parts.values())).mean(), parts
-    kind = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f": {loss!r}"
+    kind = f" of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f": {loss!r}"
     raise ConfigurationError(
-        f"loss_function returned a {type(loss).__name__} {kind}",
+        f"loss_function returned a {type(loss).__name__}{kind}",
         hint="It must return a tensor with a single value, or a dict of such.",
     )
 

@@ -125,7 +125,7 @@ def load_weights(module: nn.Module, state_dict: StateDict, *, strict: bool = Tru
     """Load weights into `module.model`, or into `module` if that is no LabModule.
 
     A mismatch raises CheckpointMismatch; with `strict=False` what fits is loaded, and the lines
-    returned say what did not.
+    returned say what did not. It raises still where nothing fits.
     """
     target = _target(module)
     own = target.state_dict()
@@ -138,7 +138,10 @@ def load_weights(module: nn.Module, state_dict: StateDict, *, strict: bool = Tru
     fitting = OrderedDict((n, value) for n, value in given.items() if own_name(n) not in shapes)
     left = target.load_state_dict(fitting, strict=False)
     missing = [own_name(name) for name in left.missing_keys if own_name(name) not in shapes]
-    return Comparison(missing, [own_name(n) for n in left.unexpected_keys], shapes).lines()
+    comparison = Comparison(missing, [own_name(n) for n in left.unexpected_keys], shapes)
+    if own and set(own) <= set(left.missing_keys):
+        raise comparison.nothing(module)
+    return comparison.lines()
 
 
 def _target(module: nn.Module) -> nn.Module:
@@ -172,6 +175,14 @@ class Comparison:
             *_listed("only in the checkpoint", self.unexpected),
             *_listed("of another shape", wrong),
         ]
+
+    def nothing(self, module: nn.Module) -> CheckpointMismatch:
+        """What to raise where what fits was to be loaded, and none of it does."""
+        title = f"nothing in the checkpoint fits {type(module).__name__}:"
+        return CheckpointMismatch(
+            "\n".join([title, *self.lines()]),
+            hint="It is of another model: name another checkpoint, or none to begin anew.",
+        )
 
     def error(self, module: nn.Module) -> CheckpointMismatch:
         """What to raise where all of it must fit."""

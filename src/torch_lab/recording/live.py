@@ -314,4 +314,3 @@ def _number(name: str, value: Any) -> float:
 
 def _now() -> float:
     return round(time.time(), 3)
-

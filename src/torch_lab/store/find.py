@@ -63,16 +63,19 @@ def newest_interrupted(
     artifacts: Path,
     prefix: str,
     *,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | None = (),
     lost_after: float = LOST_AFTER,
 ) -> StoredRun | None:
-    """The newest run PREFIX_vN, begun with just these overrides, that ended but not as planned."""
-    begun_with = tuple(mask_text(text) for text in overrides)
+    """The newest run PREFIX_vN that ended but not as planned, begun with just these overrides.
+
+    With `overrides` None, whatever it was begun with.
+    """
+    begun_with = tuple(mask_text(text) for text in overrides or ())
     pattern = re.compile(re.escape(prefix) + r"_v\d+", re.ASCII)
     paths = [path for path in _directories(artifacts) if pattern.fullmatch(path.name)]
     found = [run for path in paths if (run := _stored(path, lost_after))]
     interrupted = [run for run in found if run.status in INTERRUPTED]
-    alike = [run for run in interrupted if run.record.overrides == begun_with]
+    alike = [r for r in interrupted if overrides is None or r.record.overrides == begun_with]
     return max(alike, key=_age, default=None)
 
 

@@ -13,6 +13,7 @@ import datetime
 import enum
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -23,6 +24,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 TAG = "$type"
 LONGEST_REPR = 2000
 _DEEPEST = 100
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # another one in each process
 # json.loads refuses to read longer decimal integers.
 _LARGEST_INT = 10**4000
 
@@ -142,7 +144,7 @@ def _by_repr(value: object) -> Json:
     if callable(value) and isinstance(name, str):
         return _tagged("repr", f"{getattr(value, '__module__', None) or '?'}.{name}")
     try:
-        text = repr(value)
+        text = _ADDRESS.sub("", repr(value))
     except Exception:  # noqa: BLE001  a stranger's __repr__ may raise anything
         text = f"<{type(value).__name__} without a repr>"
     return _tagged("repr", text if len(text) <= LONGEST_REPR else text[:LONGEST_REPR] + "…")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch_lab import experiment as experiments
 from torch_lab import hparams as hyperparameters
 from torch_lab import settings as settings_
-from torch_lab.errors import UsageError
+from torch_lab.errors import CheckpointError, CheckpointNotFound, RunNotFound, UsageError
 from torch_lab.experiment import Experiment
 from torch_lab.hparams import Hparams
 from torch_lab.settings import Settings
@@ -19,6 +22,7 @@ from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import Record
 from torch_lab.store.secrets import MASK
 from torch_lab.tasks.options import TrainOptions
+from torch_lab.utils.paths import display
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,41 @@ def _newest_interrupted(options: TrainOptions) -> StoredRun | None:
     assert options.script is not None
     experiment = experiments.find(options.script)
     settings = settings_.load(experiment.script)
-    return find.newest_interrupted(
-        settings.artifacts,
-        run_prefix(experiment, options.dev_run),
-        overrides=options.overrides,
-        lost_after=settings.lost_after,
+    place, lost_after = settings.artifacts, settings.lost_after
+    prefix = run_prefix(experiment, options.dev_run)
+    found = find.newest_interrupted(
+        place, prefix, overrides=options.overrides, lost_after=lost_after
     )
+    if found is None:
+        other = find.newest_interrupted(place, prefix, overrides=None, lost_after=lost_after)
+        if other is not None:
+            say(_left_alone(other.record))
+    return found
+
+
+def _left_alone(record: Record) -> str:
+    """Why an interrupted run is not the one that `--resume auto` goes on with."""
+    words = shlex.join(word for text in record.overrides for word in ("--set", text))
+    begun = f"with {words}" if words else "without --set"
+    again = shlex.join(["train", "--resume", record.name])
+    return f"{record.name} was interrupted too, but was begun {begun}: {again} goes on with it"
+
+
+@contextmanager
+def named_in_hparams(
+    hparams: Hparams, overrides: tuple[str, ...], key: str, text: str
+) -> Iterator[None]:
+    """End what is said of a checkpoint that hparams name with where they do so."""
+    try:
+        yield
+    except (CheckpointError, RunNotFound) as error:
+        by_name = ":" not in text and hparams.checkpoint.checkpoint_name != "last"
+        if isinstance(error, CheckpointNotFound) and by_name and not text.endswith(".ckpt"):
+            key = "checkpoint.checkpoint_name"
+        typed = any(each.partition("=")[0].strip() == key for each in overrides)
+        script = display(hparams.path) if hparams.path else "hparams"
+        error.message += f" (--set {key})" if typed else f" ({key} in {script})"
+        raise
 
 
 def run_prefix(experiment: Experiment, dev_run: float | None) -> str:

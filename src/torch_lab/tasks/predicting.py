@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from torch_lab.data import make_exact
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.translation import misconfiguration
+from torch_lab.errors import CheckpointMismatch
 from torch_lab.experiment import Configuration, Experiment
 from torch_lab.hparams import Hparams
 from torch_lab.settings import Settings
 from torch_lab.store import find
 from torch_lab.tasks import report
 from torch_lab.tasks.options import InferOptions
-from torch_lab.tasks.plan import say
+from torch_lab.tasks.plan import named_in_hparams, say
 from torch_lab.utils.at_hand import at_hand
 
 NONE = "none"
@@ -61,15 +63,30 @@ def _is_another_rank() -> bool:
 def _predict(
     options: InferOptions, experiment: Experiment, hparams: Hparams, settings: Settings
 ) -> None:
-    experiments.require_arguments(experiment, options.args)
+    for remark in experiments.require_arguments(experiment, options.args):
+        _say(remark)
     trainers.check_gpus(options.gpus)
     found = _checkpoint(options, experiment, hparams, settings)
     pl.seed_everything(hparams.seed or 0, verbose=False)
     configuration = experiments.infer_configuration(experiment, hparams.config, options.args)
     with at_hand(configuration=configuration, hparams=hparams.as_dict()):
         if found is not None:
-            _load(configuration.module, found.path, hparams, options)
+            with _overrides_told(found, options):
+                _load(configuration.module, found.path, hparams, options)
         _apply(configuration, hparams, options)
+
+
+@contextmanager
+def _overrides_told(found: Found, options: InferOptions) -> Iterator[None]:
+    """A checkpoint that doesn't fit may be of a run with another config: say how it was made."""
+    try:
+        yield
+    except CheckpointMismatch as error:
+        words = report.set_words(found.run.record) if found.run is not None else []
+        if not set(words[1::2]) <= set(options.overrides):
+            told = f"this run was trained with {shlex.join(words)}"
+            error.hint = f"{told}\n{error.hint}" if error.hint else told
+        raise
 
 
 def _load(module: pl.LightningModule, path: Path, hparams: Hparams, options: InferOptions) -> None:
@@ -126,12 +143,20 @@ def _checkpoint(
                 " (--checkpoint RUN takes a run's, --checkpoint none says that you mean it)"
             )
         return None
-    found = checkpoints.resolve(text, name, settings.artifacts, cwd=Path.cwd(), say=_say)
+    blame = nullcontext() if options.checkpoint else _blaming(hparams, options, text)
+    with blame:
+        found = checkpoints.resolve(text, name, settings.artifacts, cwd=Path.cwd(), say=_say)
     source = "" if options.checkpoint is not None else ", as hparams' checkpoint section says"
     _say(f"weights from {report.shown(found.path)}{source}")
     if options.checkpoint is None:
         _name_newer(found, experiment, settings)
     return found
+
+
+def _blaming(hparams: Hparams, options: InferOptions, text: str) -> AbstractContextManager[None]:
+    by_section = hparams.checkpoint.checkpoint_task_id is not None
+    key = "checkpoint.checkpoint_task_id" if by_section else "trainer.predict.ckpt_path"
+    return named_in_hparams(hparams, options.overrides, key, text)
 
 
 def _name_newer(found: Found, experiment: Experiment, settings: Settings) -> None:

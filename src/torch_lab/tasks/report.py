@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from torch_lab.errors import LockLost, Stopped
 from torch_lab.experiment import Experiment, has_function
+from torch_lab.hparams.overriding import config_changes
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
+from torch_lab.store.secrets import MASK
 from torch_lab.utils.metric_names import is_variant
-from torch_lab.utils.text import format_duration
+from torch_lab.utils.text import format_duration, plural
 
 if TYPE_CHECKING:
     from torch_lab.tasks.session import Session
@@ -40,12 +42,19 @@ def headline(
 def completed(session: Session, experiment: Experiment) -> str:
     """Where everything is after a run, and what to type next."""
     best = session.best()  # also waits for the last save
-    length = f"{session.record.progress.batch} batches, {_duration(session)}"
+    batches = plural(session.record.progress.batch, "batch", "batches")
+    length = f"{batches}, {_duration(session)}"
     lines = [f"completed after {length}", *_metrics(session.record), *_checkpoints(session)]
     if best is not None and has_function(experiment, "infer_config"):
         words = ["infer", shown(experiment.script), "--checkpoint", session.record.name]
-        lines.append(f"  next      {shlex.join(words)}")
+        lines.append(f"  next      {shlex.join([*words, *set_words(session.record)])}")
     return "\n".join(lines)
+
+
+def set_words(record: Record) -> list[str]:
+    """The options that give a run's config again; what was masked can't be given."""
+    texts = [text for text in config_changes(record.overrides) if not text.endswith(MASK)]
+    return [word for text in texts for word in ("--set", text)]
 
 
 def interrupted(error: BaseException, session: Session) -> str:

@@ -33,7 +33,14 @@ from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import Record, read
 from torch_lab.tasks import report, session
 from torch_lab.tasks.options import TrainOptions
-from torch_lab.tasks.plan import Plan, recorded_plan, run_prefix, say, spoken_command
+from torch_lab.tasks.plan import (
+    Plan,
+    named_in_hparams,
+    recorded_plan,
+    run_prefix,
+    say,
+    spoken_command,
+)
 from torch_lab.tasks.session import Session
 from torch_lab.tasks.train import JOIN
 from torch_lab.utils.at_hand import at_hand
@@ -67,7 +74,9 @@ def _found(plan: Plan) -> Found | None:
         script = plan.experiment.script
         problem = "trainer.fit.ckpt_path: expected this or checkpoint.checkpoint_task_id, not both"
         raise HparamsError(display(script), located(script, [problem]))
-    return _find(plan, section.checkpoint_task_id if path is None else path)
+    if path is not None:
+        return _find(plan, path, "trainer.fit.ckpt_path")
+    return _find(plan, section.checkpoint_task_id, "checkpoint.checkpoint_task_id")
 
 
 def _start(plan: Plan, found: Found | None) -> Start:
@@ -79,11 +88,13 @@ def _start(plan: Plan, found: Found | None) -> Start:
     return Start(found.path, section.weights_only, section.strict)
 
 
-def _find(plan: Plan, text: str | os.PathLike[str] | None) -> Found | None:
-    if text is None:
+def _find(plan: Plan, given: str | os.PathLike[str] | None, key: str) -> Found | None:
+    if given is None:
         return None
+    text = os.fspath(given)
     name, artifacts = plan.hparams.checkpoint.checkpoint_name, plan.settings.artifacts
-    return checkpoints.resolve(os.fspath(text), name, artifacts, cwd=Path.cwd(), say=say)
+    with named_in_hparams(plan.hparams, plan.options.overrides, key, text):
+        return checkpoints.resolve(text, name, artifacts, cwd=Path.cwd(), say=say)
 
 
 def _baseline(plan: Plan) -> Hparams:
@@ -91,7 +102,7 @@ def _baseline(plan: Plan) -> Hparams:
     trainer = plan.hparams.trainer
     if trainer.validate is None or trainer.validate.get("ckpt_path") is None:
         return plan.hparams
-    found = _find(plan, trainer.validate["ckpt_path"])
+    found = _find(plan, trainer.validate["ckpt_path"], "trainer.validate.ckpt_path")
     validate = {**trainer.validate, "ckpt_path": str(found.path) if found else None}
     return replace(plan.hparams, trainer=replace(trainer, validate=validate))
 

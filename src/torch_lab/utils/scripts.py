@@ -199,12 +199,12 @@ def _scripts(folder: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith("__"))
 
 
-def _listing(folder: Path) -> str:
+def _listing(folder: Path, holds: str = "it holds", its: str = "its scripts") -> str:
     names = _scripts(folder)
     if not names:
-        return "it holds no Python scripts"
+        return f"{holds} no Python scripts"
     more = ", ..." * (len(names) > 8)
-    return "its scripts: " + ", ".join(display(folder / name) for name in names[:8]) + more
+    return f"{its}: " + ", ".join(display(folder / name) for name in names[:8]) + more
 
 
 def _nearest_folder(folder: Path) -> str:
@@ -219,5 +219,6 @@ def _nearest_script(script: Path) -> str | None:
     stems = {Path(name).stem: name for name in _scripts(script.parent)}
     match = nearest(script.stem, stems)
     if match is None:
-        return _listing(script.parent)
+        named = str(script.parent) if script.parent == Path.cwd() else display(script.parent)
+        return _listing(script.parent, f"{named} holds", "the scripts there")
     return f"did you mean {display(script.parent / stems[match])}?"

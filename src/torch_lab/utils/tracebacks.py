@@ -13,6 +13,7 @@ from torch_lab.utils.paths import display
 
 _EMBEDDED = re.compile(r"^(?:Original )?Traceback \(most recent call last\):\n", re.MULTILINE)
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]*)", line \d+')
+_IN_METRIC = "in metric "
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -21,7 +22,8 @@ def format_exception(error: BaseException) -> str:
     the user's code.
 
     The exception itself stays as it is. Where no frame is the user's, it begins where torch-lab
-    called others; where torch-lab itself raised it, all frames are kept.
+    called others; where torch-lab itself raised it, all frames are kept. A metric's failure begins
+    behind torch-lab's frames: its note tells more than they do.
     """
     shown = TracebackException.from_exception(error)
     _trim(shown)
@@ -67,14 +69,24 @@ def _library_folders() -> tuple[Path, ...]:
 
 
 def _trim(shown: TracebackException) -> None:
-    shown.stack = _from_user(shown.stack)
+    in_metric = any(note.startswith(_IN_METRIC) for note in _notes(shown))
+    shown.stack = _from_user(shown.stack, behind_ours=in_metric)
     for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
         if other is not None:
             _trim(other)
 
 
-def _from_user(stack: StackSummary) -> StackSummary:
-    kept: list[FrameSummary] = stack[_first_shown([frame.filename for frame in stack]) :]
+def _notes(shown: TracebackException) -> Sequence[str]:
+    notes = getattr(shown, "__notes__", None)
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+
+
+def _from_user(stack: StackSummary, *, behind_ours: bool) -> StackSummary:
+    files = [frame.filename for frame in stack]
+    first = _first_shown(files)
+    if behind_ours and files and _is_ours(files[first]) and not _is_ours(files[-1]):
+        first += 1
+    kept: list[FrameSummary] = stack[first:]
     return StackSummary.from_list(kept)
 
 
