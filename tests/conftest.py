@@ -14,10 +14,13 @@ from zygote import Zygote
 
 
 @pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Environment, working directory and import path are as before after each test."""
-    before, cwd, path = dict(os.environ), Path.cwd(), list(sys.path)
+def _restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Environment, directory, import path and the tests' own modules are as before after each."""
+    before, cwd, path, modules = dict(os.environ), Path.cwd(), list(sys.path), set(sys.modules)
     yield
+    for name in set(sys.modules) - modules:
+        if str(tmp_path_factory.getbasetemp()) in str(getattr(sys.modules[name], "__spec__", "")):
+            del sys.modules[name]
     os.chdir(cwd)
     sys.path[:] = path
     for name in set(os.environ) - set(before):

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from helpers import Project
-from script_helpers import clean_imports
 from torch_lab.errors import ConfigurationError
 from torch_lab.tasks.show_script import ScriptView, as_data, describe
 
@@ -39,8 +38,7 @@ def infer_config(config, folder: Path, *, threshold: float = 0.5): ...
 def net(project, monkeypatch):
     project.write(f"{EXPERIMENT}/__main__.py", TYPED)
     monkeypatch.chdir(project.root)
-    with clean_imports(project.root):
-        yield project
+    return project
 
 
 def view(project: Project, hparams: str) -> ScriptView:
