@@ -42,6 +42,17 @@ class Terminal:
         """Type, as a person would: a line, or a key such as CTRL_C."""
         os.write(self._screen, (text if text == CTRL_C else f"{text}\n").encode())
 
+    def interrupt(self, answer: str, attempts: int = 10) -> None:
+        """Press Ctrl-C until it is answered: one at the very start of a prompt can be lost."""
+        for left in reversed(range(attempts)):
+            self.type(CTRL_C)
+            try:
+                self.wait_for(answer, timeout=3)
+                return
+            except AssertionError:
+                if not left:
+                    raise
+
     def ask(self, text: str, prompt: str = "(Pdb) ") -> str:
         """Type a line at a prompt; returns what is said until the next."""
         self.type(text)

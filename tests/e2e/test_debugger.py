@@ -70,8 +70,8 @@ def test_it_opens_at_the_users_frame_when_the_record_is_closed(faulty: Lab) -> N
     )
     assert "call.py" in terminal.ask("up")
     assert terminal.ask("p module_ is trainer.lightning_module") == "True\n"
-    terminal.type(CTRL_C)
-    assert "--KeyboardInterrupt--" in terminal.wait_for("(Pdb) ")
+    terminal.interrupt("--KeyboardInterrupt--")
+    terminal.wait_for("(Pdb) ")
     terminal.type("q")
     assert terminal.ended() == 1
     whereabouts = terminal.said.rpartition("(Pdb) q\n")[2]
