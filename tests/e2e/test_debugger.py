@@ -10,7 +10,7 @@ import time
 import pytest
 from tiny_project import HPARAMS, MAIN, RUN, Lab
 
-from terminal import CTRL_C, Terminal
+from terminal import Terminal
 
 ADDED = """
 
@@ -126,8 +126,8 @@ def test_a_breakpoint_in_training(faulty: Lab) -> None:
     terminal = debugged(faulty, "train", HPARAMS, "-s", "fault=asks", env=env)
     assert f"{MAIN}(" in terminal.wait_for("(Pdb) ")
     assert terminal.ask("p batch_idx") == "3\n"
-    terminal.type(CTRL_C)
-    assert "--KeyboardInterrupt--" in terminal.wait_for("(Pdb) ")
+    terminal.interrupt("--KeyboardInterrupt--")
+    terminal.wait_for("(Pdb) ")
     time.sleep(1)
     assert terminal.ask("p trainer.global_step") == "3\n"
     terminal.type("c")
