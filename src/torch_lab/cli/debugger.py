@@ -32,7 +32,7 @@ def post_mortem(wanted: bool) -> Iterator[None]:
         wanted = False
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # any: it is looked at, and raised again
         if wanted:
             _offer(error)
         raise

@@ -12,7 +12,7 @@ def at_hand(**names: Any) -> Iterator[None]:
     """Give what is raised inside these names; the innermost of several has the say."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # any: it is raised again, and now carries the names
         error.at_hand = names | dict(found(error))  # type: ignore[attr-defined]
         raise
 
