@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from clearml_server.fixture import clearml_server, shared_clearml_server
 from helpers import Project
 from zygote import Zygote
+
+__all__ = ["clearml_server", "shared_clearml_server"]
 
 
 @pytest.fixture(autouse=True)

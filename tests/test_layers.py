@@ -25,7 +25,7 @@ LEVELS = [
         "paths",
         "typing",
     },
-    {"callbacks", "checkpoints", "engine", "loggers"},
+    {"callbacks", "checkpoints", "engine", "loggers", "mirror"},
     {"tasks", "access"},
     {"cli"},
     {"__main__"},
@@ -41,11 +41,19 @@ SIDEWAYS = {
     "recording": {"store"},
     "modules": {"metric_states", "recording"},
     "callbacks": {"checkpoints"},
+    "checkpoints": {"mirror"},
     "engine": {"callbacks", "checkpoints", "loggers"},
     "access": {"tasks"},
 }
 
 HEAVY = {"torch", "pytorch_lightning", "lightning_fabric", "torchmetrics", "lightning", "clearml"}
+# What training and the reading verbs import of the mirror; the rest runs in processes of its own.
+LIGHT_FILES = {"mirror/__init__.py", "mirror/asking.py", "mirror/configured.py"} | {
+    "mirror/launch.py",
+    "mirror/sdk.py",
+    "mirror/senders.py",
+    "mirror/state.py",
+}
 LIGHT_ROOMS = LEVELS[0] | {"experiment", "store", "recording", "cli", "__main__", "__init__"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -109,12 +117,23 @@ def test_imports_go_downward(file):
 
 @pytest.mark.parametrize(
     "file",
-    [file for file in FILES if room_of(file) in LIGHT_ROOMS],
+    [
+        file
+        for file in FILES
+        if room_of(file) in LIGHT_ROOMS or str(file.relative_to(PACKAGE)) in LIGHT_FILES
+    ],
     ids=lambda file: str(file.relative_to(PACKAGE)),
 )
 def test_light_rooms_import_nothing_heavy(file):
     names = imported(at_import(ast.parse(file.read_text())))
     assert not [(line, name) for line, name in names if name.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_only_the_mirror_imports_clearml(file):
+    if room_of(file) != "mirror":
+        names = imported(ast.walk(ast.parse(file.read_text())))
+        assert not [(line, name) for line, name in names if name.split(".")[0] == "clearml"]
 
 
 @pytest.mark.parametrize(

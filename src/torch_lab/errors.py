@@ -14,6 +14,9 @@
     │   ├── CheckpointDamaged     truncated, flipped, zeroed
     │   ├── CheckpointUnsafe      loading it could run code
     │   └── CheckpointMismatch    made by another architecture
+    ├── ServerError               the ClearML server, or how it is configured
+    │   ├── ServerUnreachable     it doesn't answer, or not with sense: later it may
+    │   └── ServerRefused         it answers no
     └── RunError                  a failure while running that torch-lab itself detects: exit 1
         ├── LockLost              another process took this run over
         ├── SaveFailed            a checkpoint can't be written
@@ -76,6 +79,8 @@ class StoreError(TorchLabError):
 class RunNotFound(StoreError):
     """Nothing, or more than one thing, goes by the name of a run."""
 
+    unknown = False  # nothing does, as far as was looked
+
 
 class RunLocked(StoreError):
     """Another live process holds the run."""
@@ -99,6 +104,25 @@ class CheckpointUnsafe(CheckpointError):
 
 class CheckpointMismatch(CheckpointError):
     """The checkpoint belongs to another architecture."""
+
+
+class ServerError(TorchLabError):
+    """The ClearML server can't be used."""
+
+
+class ServerUnreachable(ServerError):
+    """The server doesn't answer in time, or with nothing that makes sense: later it may."""
+
+
+class ServerRefused(ServerError):
+    """The server answers no; `code` and `subcode` are its own."""
+
+    def __init__(
+        self, message: str, *, code: int = 0, subcode: int = 0, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.subcode = subcode
 
 
 class RunError(TorchLabError):

@@ -77,6 +77,26 @@ class RunDirectory:
         """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
+    @property
+    def queue_file(self) -> Path:
+        """What the ClearML server last said of this run, which waits in a queue: queue.json."""
+        return self.path / "queue.json"
+
+    @property
+    def code(self) -> Path:
+        """The code that a queued run is trained with, unpacked."""
+        return self.path / "code"
+
+    @property
+    def mirror_file(self) -> Path:
+        """What the ClearML server has acknowledged of this run: mirror.json."""
+        return self.path / "mirror.json"
+
+    @property
+    def mirror_lock(self) -> RunDirectory:
+        """The folder that holds the lock of the sender that mirrors this run."""
+        return RunDirectory(self.path / ".mirror")
+
     def console(self, rank: int = 0) -> Path:
         """What the process of this rank printed."""
         return self.path / ("console.log" if rank == 0 else f"console.{rank}.log")
