@@ -10,6 +10,7 @@ import pytest
 
 from torch_lab.recording import machine
 from torch_lab.recording.machine import Machine, Process, descendants, gpu_values
+from torch_lab.store.paths import RunDirectory
 
 SMI = """\
 #!/bin/sh
@@ -114,3 +115,13 @@ def test_the_table_of_processes_elsewhere(monkeypatch: pytest.MonkeyPatch) -> No
     assert machine._busy_seconds() == 90062.5
     monkeypatch.setattr(machine, "ask", lambda *command, timeout: None)
     assert machine._busy_seconds() is None
+
+
+def test_the_first_sample_is_that_of_the_first_start(tmp_path):
+    run = RunDirectory(tmp_path)
+    assert machine.began(run) is None
+    run.machine.mkdir()
+    for number, moment in enumerate((5.5, 9.0)):
+        header, sample = '{"format":1,"t":1.0}', f'{{"t":{moment},"values":{{}}}}'
+        (run.machine / f"000{number}.jsonl").write_text(f"{header}\n{sample}\n")
+    assert machine.began(run) == 5.5

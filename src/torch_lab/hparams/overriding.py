@@ -97,15 +97,15 @@ def _apply(hparams: dict[str, Any], key: str, text: str, config_type: Any) -> No
     if words[0] == "config":
         _apply_to_config(way, key, text)
     elif way is not None and not way.rest:
-        way.container[way.key] = _checked_kind(way.done).read(text)
+        way.container[way.key] = checked_kind(way.done).read(text)
     elif way is not None and len(way.rest) == 1 and isinstance(way.value, dict):
         # Not there yet; the check that follows knows the keys of these levels.
-        way.value[way.rest[0]] = _checked_kind((*way.done, *way.rest)).read(text)
+        way.value[way.rest[0]] = checked_kind((*way.done, *way.rest)).read(text)
     else:
         raise ValueError(_no_such_level(way, words))
 
 
-def _checked_kind(words: tuple[str, ...]) -> Kind:
+def checked_kind(words: tuple[str, ...]) -> Kind:
     """What a key outside `config` expects; anything where the check will refuse the key."""
     match words:
         case ("seed",):

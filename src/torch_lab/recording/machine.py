@@ -33,6 +33,11 @@ def samples(run: RunDirectory) -> Iterator[Sample]:
         yield from parsed(segment, parse)
 
 
+def began(run: RunDirectory) -> float | None:
+    """When the first sample was taken, from which others count their seconds."""
+    return next((sample.t for sample in samples(run)), None)
+
+
 def parse(content: dict[str, Any]) -> Sample | None:
     """The sample that a line's content is, if it is one."""
     try:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, TextIO, cast
 
 from torch_lab.errors import TorchLabError
+from torch_lab.store.console_times import Stamps
 from torch_lab.store.secrets import mask_text
 from torch_lab.utils.streams import PipeProof, terminal_width
 from torch_lab.utils.tracebacks import format_exception
@@ -148,6 +149,7 @@ class Console:
         self.lock = threading.RLock()
         self._owner = os.getpid()
         self._file: int | None = None
+        self._stamps = Stamps(path)
         self._complained = False
 
     def __enter__(self) -> Console:
@@ -189,6 +191,8 @@ class Console:
         """Append whole lines to the log alone; a failure is said once on the terminal."""
         if self._file is None:
             return
+        if not self.is_child:  # two that write times would write them out of order
+            self._stamps.before(self._file)
         rest = memoryview(f"{mask_text(text)}\n".encode(errors="backslashreplace"))
         try:
             while rest:
@@ -214,6 +218,7 @@ class Console:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+        self._stamps.close()
 
     def _restore(self) -> None:
         _point_handlers(self._tees, self._before)
