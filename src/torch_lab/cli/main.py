@@ -16,6 +16,8 @@ Command = Callable[[Sequence[str]], "int | None"]
 LAB_VERBS = {
     "runs": "the runs, newest first, filtered and sorted",
     "show": "one run: hparams, metrics, checkpoints …; or one script: its fields, its runs",
+    "sync": "send to the ClearML server what it does not have yet",
+    "pull": "fetch a run that only the server knows",
     "env": "the machine as training sees it",
 }
 VERBS = {
