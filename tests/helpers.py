@@ -22,10 +22,13 @@ SRC = Path(__file__).parent.parent / "src"
 
 def environment(**changes: str) -> dict[str, str]:
     """The environment of a command: this one's, without what would leak into it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORCH_LAB_", "PYTEST_"))}
+    leaking = ("TORCH_LAB_", "PYTEST_", "CLEARML_", "TRAINS_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(leaking)}
     kept |= {"OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(SRC)}
     # No process beside each of the hundreds of trainings; tests/recording/ has it.
     kept |= {"TORCH_LAB_TENSORBOARD": "false", "TORCH_LAB_MACHINE_USE_SECONDS": "0"}
+    # Nor a sender for a clearml.conf of whoever runs the tests; tests/mirror/ has it.
+    kept |= {"TORCH_LAB_OFFLINE": "true"}
     return kept | changes
 
 

@@ -50,8 +50,10 @@ def call(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_the_options_of_train_are_these():
     assert [(option.short, option.name, option.metavar) for option in train.OPTIONS] == [
         ("-d", "--dev-run", "N"),
+        ("-o", "--offline", ""),
         ("-g", "--gpu-devices", "0,1"),
         ("-s", "--set", "KEY=VALUE"),
+        ("", "--queue", "NAME"),
         ("", "--resume", "RUN"),
         ("", "--force", ""),
         ("", "--trust", ""),
@@ -73,8 +75,8 @@ def test_the_options_of_infer_are_these_and_long():
 
 
 def test_the_verbs_are_these():
-    assert list(main.VERBS) == ["train", "infer", "runs", "show", "env"]
-    assert list(main.LAB_VERBS) == ["runs", "show", "env"]
+    assert list(main.VERBS) == ["train", "infer", "runs", "show", "sync", "pull", "env"]
+    assert list(main.LAB_VERBS) == ["runs", "show", "sync", "pull", "env"]
 
 
 @pytest.mark.parametrize("word", ["--debug", "--pdb"])
@@ -130,6 +132,12 @@ def test_resume():
     )
 
 
+@pytest.mark.parametrize("word", ["-o", "--offline"])
+def test_offline(word):
+    assert train_line("h.py", word) == TrainOptions(script=Path("h.py"), offline=True)
+    assert train_line("--resume", "00_a-b_v3", word).offline
+
+
 def test_after_two_dashes_a_script_may_look_like_an_option():
     assert train_line("--", "-h.py").script == Path("-h.py")
 
@@ -145,8 +153,9 @@ def test_after_two_dashes_a_script_may_look_like_an_option():
         (("h.py", "--devrun", "3"), 'did you mean "--dev-run"'),
         (("h.py", "--gpu=0"), "unknown option --gpu\n"),
         (("h.py", "-x"), "unknown option -x"),
-        (("h.py", "-o"), "unknown option -o"),
-        (("h.py", "--queue", "q"), "unknown option --queue"),
+        (("h.py", "--offline=yes"), "--offline takes no value"),
+        (("h.py", "--ofline"), 'did you mean "--offline"'),
+        (("h.py", "--queue"), "--queue needs a value"),
         (("h.py", "--trust=yes"), "--trust takes no value"),
         (("h.py", "-d"), "--dev-run needs a value"),
         (("h.py", "--resume", "--force"), "--resume needs a value"),
@@ -254,7 +263,7 @@ def test_a_misspelt_option_behind_the_script_is_mentioned(capsys):
 # The commands themselves
 
 
-@pytest.mark.parametrize("verb", ["train", "infer", "runs", "show", "env"])
+@pytest.mark.parametrize("verb", ["train", "infer", "runs", "show", "sync", "pull", "env"])
 def test_help_shows_examples_and_every_option(verb, tmp_path):
     done = call(verb, "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

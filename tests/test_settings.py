@@ -67,11 +67,16 @@ def test_every_key_is_read(tmp_path):
         lost-after = 120
         tensorboard = false
         machine-use-seconds = 0
+        offline = true
+        sync-wait = 0
+        sync-patience = 60
+        require-server = true
         """,
     )
     loaded = settings.load(tmp_path)
     assert loaded == settings.Settings(
-        tmp_path, tmp_path / "runs", "digits", 5, 2.0, 100, 1.5, 120.0, False, 0.0
+        *(tmp_path, tmp_path / "runs", "digits", 5, 2.0, 100, 1.5, 120.0, False, 0.0),
+        *(True, 0.0, 60.0, True),
     )
     assert isinstance(loaded.every_minutes, float)
 
@@ -89,11 +94,12 @@ def test_variables_come_over_the_file(tmp_path, monkeypatch):
 
 def test_every_field_has_its_variable(tmp_path, monkeypatch):
     for field in fields(settings.Settings):
-        value = "off" if field.type == "bool" else "3"
+        value = "on" if field.type == "bool" else "3"
         monkeypatch.setenv(f"TORCH_LAB_{field.name.upper()}", value)
     monkeypatch.delenv("TORCH_LAB_ROOT")
     assert settings.load(tmp_path) == settings.Settings(
-        tmp_path, tmp_path / "3", "3", 3, 3.0, 3, 3.0, 3.0, False, 3.0
+        *(tmp_path, tmp_path / "3", "3", 3, 3.0, 3, 3.0, 3.0, True, 3.0),
+        *(True, 3.0, 3.0, True),
     )
 
 
@@ -107,7 +113,12 @@ def test_switches(tmp_path, monkeypatch, text, value):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("TENSORBOARD", "true or false"), ("MACHINE_USE_SECONDS", "a number of seconds, or 0")],
+    [
+        ("TENSORBOARD", "true or false"),
+        ("OFFLINE", "true or false"),
+        ("MACHINE_USE_SECONDS", "a number of seconds, or 0"),
+        ("SYNC_WAIT", "a number of seconds, or 0"),
+    ],
 )
 def test_what_is_no_switch_or_pause(tmp_path, monkeypatch, name, expected):
     monkeypatch.setenv(f"TORCH_LAB_{name}", "-3")

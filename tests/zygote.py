@@ -62,11 +62,22 @@ class Zygote:
             raise AssertionError(f"{words}: exit {found}, expected {status}\n{log.read_text()}")
         return found
 
-    def script(self, path: Path, *words: str | Path, cwd: Path, log: Path) -> None:
-        """Run a Python script, as `python path words…` would, to its end without an error."""
-        request = {"do": "start", "script": str(path), "argv": list(map(str, words)), "env": {}}
+    def start_script(
+        self,
+        path: Path,
+        *words: str | Path,
+        cwd: Path,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
+        """Start a Python script, as `python path words…` would; returns its process id."""
+        request = {"do": "start", "script": str(path), "argv": list(map(str, words))}
         paths = {"cwd": str(cwd), "log": str(log), "errors": str(log)}
-        if status := self.wait(int(self._ask(request | paths))):
+        return int(self._ask(request | paths | {"env": env or {}}))
+
+    def script(self, path: Path, *words: str | Path, cwd: Path, log: Path) -> None:
+        """Run a Python script to its end without an error."""
+        if status := self.wait(self.start_script(path, *words, cwd=cwd, log=log)):
             raise AssertionError(f"{path}: exit {status}\n{log.read_text()}")
 
     def close(self) -> None:

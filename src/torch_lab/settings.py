@@ -31,6 +31,10 @@ class Settings:
     lost_after: float = 60.0
     tensorboard: bool = True
     machine_use_seconds: float = 10.0
+    offline: bool = False
+    sync_wait: float = 30.0
+    sync_patience: float = 300.0
+    require_server: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ _KINDS = {
     "lost-after": _AMOUNT,
     "tensorboard": _YES_OR_NO,
     "machine-use-seconds": _PAUSE,
+    "offline": _YES_OR_NO,
+    "sync-wait": _PAUSE,
+    "sync-patience": _PAUSE,
+    "require-server": _YES_OR_NO,
 }
 
 

@@ -32,10 +32,19 @@ def leave(command: Callable[[], int | None]) -> NoReturn:
         if not hasattr(error, "run_directory"):
             raise
         status = report(error)  # the experiment's code; whatever it says, the run isn't completed
+        _finish(error)
     except (Exception, KeyboardInterrupt, Stopped) as error:  # noqa: BLE001 - the outermost edge
         status = report(error)
+        _finish(error)
     _settle_streams()
     sys.exit(status)
+
+
+def _finish(error: BaseException) -> None:
+    """What a task still has to do when people have read how it failed."""
+    afterwards: Callable[[], None] | None = getattr(error, "afterwards", None)
+    if afterwards is not None:
+        afterwards()
 
 
 def report(error: BaseException) -> int:

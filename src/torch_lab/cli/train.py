@@ -28,6 +28,12 @@ OPTIONS = (
         short="-d",
     ),
     Option(
+        "--offline",
+        help="record locally only, even where a ClearML server is configured\n"
+        "(`lab sync RUN` can send the run later)",
+        short="-o",
+    ),
+    Option(
         "--gpu-devices",
         "0,1",
         "the GPUs to train on (-g 0 1 will do)",
@@ -41,6 +47,12 @@ OPTIONS = (
         "word is no section; a Python literal, else text; may be repeated",
         short="-s",
         repeats=True,
+    ),
+    Option(
+        "--queue",
+        "NAME",
+        "hand the run to a ClearML queue: an agent trains it, with this\n"
+        "machine's code and hyperparameters",
     ),
     Option("--resume", "RUN", "go on with an interrupted run; `auto`: see above"),
     Option("--force", help="resume although the experiment's scripts have changed"),
@@ -58,6 +70,7 @@ train --resume RUN           go on with an interrupted run, exactly where it was
   train hparams.py --dev-run 3                     does it run? overfit three batches
   train hparams.py -s lr=1e-3 -s trainer.init.max_epochs=20
   train hparams.py -g 0,1                          on two GPUs
+  train hparams.py --queue gpu                     on the machine of a ClearML agent
   train --resume 00_digits-hparams_v3              a run's name, id, or the beginning of one
   train --resume auto hparams.py                   this script's newest interrupted run,
                                                    else a new one: for jobs that are restarted
@@ -98,6 +111,8 @@ def train_options(parsed: Parsed) -> TrainOptions:
         overrides=assignments(parsed.all("--set")),
         force=_with_resume(parsed, "--force", resume),
         trust=parsed.has("--trust"),
+        offline=parsed.has("--offline"),
+        queue=parsed.one("--queue"),
     )
 
 

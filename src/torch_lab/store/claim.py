@@ -37,10 +37,22 @@ def claim(artifacts: Path, prefix: str, *, floor: int = 0) -> RunDirectory:
     number = max(floor, _next_number(artifacts, prefix))
     while not _create_run(artifacts / f"{prefix}_v{number}"):
         number += 1
-    run = RunDirectory(artifacts / f"{prefix}_v{number}")
+    return _counted(RunDirectory(artifacts / f"{prefix}_v{number}"))
+
+
+def take(artifacts: Path, name: str) -> RunDirectory | None:
+    """Create the run directory of a name that was claimed on another machine; None if taken."""
+    _create_folder(artifacts)
+    return _counted(RunDirectory(artifacts / name)) if _create_run(artifacts / name) else None
+
+
+def _counted(run: RunDirectory) -> RunDirectory:
+    """The run, its number marked as used; on failure nothing of it is left."""
+    prefix, _, number = run.name.rpartition("_v")
+    artifacts = run.path.parent
     counter = artifacts / COUNTERS / prefix
     try:
-        _raise_counter(counter, number)
+        _raise_counter(counter, int(number))
         fsync_directory(artifacts)
     except OSError as error:
         discard(run)

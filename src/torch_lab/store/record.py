@@ -11,11 +11,12 @@ from torch_lab.errors import StoreError
 from torch_lab.store.failures import storing
 from torch_lab.store.lock import Lock, holder_of, is_alive
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.values import Json, dumps, encode, loads
+from torch_lab.store.values import Json, decode, dumps, encode, loads
 from torch_lab.utils.files import write_atomic
 
 FORMAT = 1
 UNFINISHED = frozenset({"starting", "running"})
+QUEUED = "queued"  # handed to a ClearML queue; an agent is to begin it, perhaps elsewhere
 LOST_AFTER = 60.0
 
 
@@ -82,7 +83,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """What run.json says; times are seconds since 1970, `script` is relative to the project."""
+    """What run.json says; times are seconds since 1970, `script` is relative to the project.
+
+    `sync`: a sender is to mirror the run; `fetched`: which server and task it was fetched from;
+    `queued`: the queue that it was handed to, the task there, the agent that runs it.
+    """
 
     name: str
     id: str
@@ -106,6 +111,9 @@ class Record:
     scripts: Mapping[str, str] = field(default_factory=dict)
     resumes: tuple[Resume, ...] = ()
     progress: Progress = Progress()
+    sync: bool = False
+    fetched: Mapping[str, Any] | None = None
+    queued: Mapping[str, Any] | None = None
     format: int = FORMAT
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -172,9 +180,17 @@ def read(run: RunDirectory) -> Record:
         raise StoreError(f"{run.record_file} is damaged: {detail}", hint=hint) from error
 
 
+def from_json(content: Json) -> Record:
+    """The record that `as_json` made this of."""
+    return _parse(decode(content))
+
+
 def status(run: RunDirectory, record: Record, lost_after: float = LOST_AFTER) -> str:
-    """The record's status, or "lost" for an unfinished run that nobody works on."""
-    if record.status not in UNFINISHED:
+    """The record's status, or "lost" for an unfinished run that nobody works on.
+
+    Of one that was fetched nobody knows here: it is as it was.
+    """
+    if record.status not in UNFINISHED or record.fetched is not None:
         return record.status
     if run.lock.exists() and is_alive(run, holder_of(run), lost_after):
         return record.status
@@ -241,4 +257,7 @@ _CONVERSIONS: dict[str, Any] = {
     "scripts": dict,
     "resumes": lambda value: tuple(_resume(entry) for entry in value),
     "progress": lambda value: _build(Progress, value),
+    "sync": bool,
+    "fetched": lambda value: None if value is None else dict(value),
+    "queued": lambda value: None if value is None else dict(value),
 }

@@ -17,6 +17,8 @@ class TrainOptions:
     overrides: tuple[str, ...] = ()
     force: bool = False
     trust: bool = False
+    offline: bool = False
+    queue: str | None = None
 
 
 @dataclass(frozen=True)

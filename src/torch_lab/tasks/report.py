@@ -14,6 +14,7 @@ from torch_lab.hparams.overriding import config_changes
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
 from torch_lab.store.secrets import MASK
+from torch_lab.tasks.mirroring import stopped_by
 from torch_lab.utils.metric_names import is_variant
 from torch_lab.utils.text import format_duration, plural
 
@@ -60,7 +61,8 @@ def set_words(record: Record) -> list[str]:
 def interrupted(error: BaseException, session: Session) -> str:
     """What a run that ended early has saved, and how to go on."""
     stopped = isinstance(error, (Stopped, KeyboardInterrupt))
-    verb = f"stopped by {error or 'SIGINT'}" if stopped else "failed"
+    cause = stopped_by(session.directory, session.record, error)
+    verb = (cause if " " in cause else f"stopped by {cause}") if stopped else "failed"
     lines = [f"{verb} after {_duration(session)}", *_checkpoints(session)]
     if not isinstance(error, LockLost):  # else another process goes on with the run
         lines.append(f"  next      {_way_on(session, stopped)}")

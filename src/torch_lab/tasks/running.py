@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,61 +21,58 @@ from torch_lab.checkpoints.resolve import Found
 from torch_lab.engine.fit import Setting, Start, fit
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.trainer import check_gpus
-from torch_lab.errors import HparamsError
 from torch_lab.experiment import clearml_calls
 from torch_lab.hparams import Hparams
-from torch_lab.hparams.lines import located
-from torch_lab.store import source
+from torch_lab.mirror import launch
 from torch_lab.store.console import Console
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import Record, read
 from torch_lab.tasks import report, session
+from torch_lab.tasks.mirroring import Mirroring
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import (
     Plan,
     named_in_hparams,
+    new_record,
     recorded_plan,
     run_prefix,
     say,
-    spoken_command,
+    starting_point,
 )
 from torch_lab.tasks.session import Session
 from torch_lab.tasks.train import JOIN
 from torch_lab.utils.at_hand import at_hand
-from torch_lab.utils.paths import display
 from torch_lab.utils.threads import leave_signals_to_main
 
 # -- a new run -------------------------------------------------------------------------------
 
 
-def begin(plan: Plan) -> None:
-    """A new run, to its end."""
+def begin(plan: Plan, mirrored: Mirroring, place: StoredRun | None = None) -> None:
+    """A new run, to its end; one that was queued has its place already."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
     found = _found(plan)
     seed = plan.hparams.seed
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     prefix = run_prefix(plan.experiment, plan.options.dev_run)
-    record = _record(plan, seed, found)
+    record = replace(new_record(plan, seed, found.parent if found else None), sync=mirrored.wanted)
+    floor = mirrored.floor()
     with (
         _stop_request(plan) as stop,
-        session.new(plan.experiment, plan.settings, record, prefix) as books,
+        session.new(
+            plan.experiment, plan.settings, record, prefix, floor=floor, place=place
+        ) as books,
     ):
+        mirrored.follow(books.directory)
         print(report.headline(books.record, books.directory))
         _run(plan, books, _start(plan, found), seed, stop)
 
 
 def _found(plan: Plan) -> Found | None:
     """The checkpoint that the hyperparameters say to start from."""
-    section, path = plan.hparams.checkpoint, plan.hparams.trainer.fit.get("ckpt_path")
-    if section.checkpoint_task_id is not None and path is not None:
-        script = plan.experiment.script
-        problem = "trainer.fit.ckpt_path: expected this or checkpoint.checkpoint_task_id, not both"
-        raise HparamsError(display(script), located(script, [problem]))
-    if path is not None:
-        return _find(plan, path, "trainer.fit.ckpt_path")
-    return _find(plan, section.checkpoint_task_id, "checkpoint.checkpoint_task_id")
+    named = starting_point(plan)
+    return None if named is None else _find(plan, *named)
 
 
 def _start(plan: Plan, found: Found | None) -> Start:
@@ -94,7 +90,14 @@ def _find(plan: Plan, given: str | os.PathLike[str] | None, key: str) -> Found |
     text = os.fspath(given)
     name, artifacts = plan.hparams.checkpoint.checkpoint_name, plan.settings.artifacts
     with named_in_hparams(plan.hparams, plan.options.overrides, key, text):
-        return checkpoints.resolve(text, name, artifacts, cwd=Path.cwd(), say=say)
+        return checkpoints.resolve(
+            text, name, artifacts, cwd=Path.cwd(), say=say, server=_may_ask(plan)
+        )
+
+
+def _may_ask(plan: Plan) -> bool:
+    """Whether a checkpoint that isn't here may be fetched from the server."""
+    return launch.wanted(plan.settings, offline=plan.options.offline)
 
 
 def _baseline(plan: Plan) -> Hparams:
@@ -107,36 +110,20 @@ def _baseline(plan: Plan) -> Hparams:
     return replace(plan.hparams, trainer=replace(trainer, validate=validate))
 
 
-def _record(plan: Plan, seed: int, found: Found | None) -> Record:
-    experiment, options = plan.experiment, plan.options
-    return Record(
-        name="",
-        id="",
-        status="starting",
-        experiment=experiment.name,
-        script=os.path.relpath(experiment.script, experiment.root),
-        command=spoken_command(),
-        hparams=plan.hparams.as_dict(),
-        overrides=options.overrides,
-        dev_run=options.dev_run,
-        seed=seed,
-        parent=found.parent if found else None,
-        host=socket.gethostname(),
-        scripts=source.script_hashes(experiment.directory),
-    )
-
-
 # -- an interrupted one ----------------------------------------------------------------------
 
 
-def resume(plan: Plan, stored: StoredRun) -> None:
+def resume(plan: Plan, stored: StoredRun, mirrored: Mirroring) -> None:
     """An interrupted run, from its newest sound checkpoint to its end."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
     with (
         _stop_request(plan) as stop,
-        session.resumed(plan.experiment, plan.settings, stored.directory) as books,
+        session.resumed(
+            plan.experiment, plan.settings, stored.directory, sync=mirrored.wanted_again
+        ) as books,
     ):
+        mirrored.follow(books.directory)
         last = books.checkpoint("last")
         print(report.headline(books.record, books.directory, resumed=last))
         if last is not None:
@@ -152,7 +139,9 @@ def _found_again(plan: Plan, record: Record) -> Found | None:
     if record.parent is None:
         return _found(plan)
     name, artifacts = record.parent.checkpoint, plan.settings.artifacts
-    return checkpoints.resolve(record.parent.id, name, artifacts, cwd=Path.cwd(), say=say)
+    return checkpoints.resolve(
+        record.parent.id, name, artifacts, cwd=Path.cwd(), say=say, server=_may_ask(plan)
+    )
 
 
 # -- all of them -----------------------------------------------------------------------------
@@ -222,14 +211,22 @@ def _execute(
     stop: StopRequest,
     books: Session | None,
 ) -> None:
+    if books is not None:
+        books.open_sdk()
     pl.seed_everything(seed, verbose=False)
     configuration = experiments.train_configuration(plan.experiment, plan.hparams.config)
     if books is not None:
-        if remark := clearml_calls.remark(plan.experiment.root):
-            say(remark)
+        if not plan.hparams.task.get("sdk"):
+            _remark(plan)
         books.running()
     with at_hand(configuration=configuration, hparams=plan.hparams.as_dict()):
         fit(configuration, _baseline(plan), _setting(plan, directory, start, seed, stop, books))
+
+
+def _remark(plan: Plan) -> None:
+    """Say where the experiment's code looks for a ClearML task, and finds none."""
+    if remark := clearml_calls.remark(plan.experiment.root):
+        say(remark)
 
 
 def _setting(

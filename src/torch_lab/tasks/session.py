@@ -17,6 +17,7 @@ from torch_lab.checkpoints import keeper
 from torch_lab.checkpoints.keeper import Keeper
 from torch_lab.errors import LockLost, Stopped, StoreError, TorchLabError
 from torch_lab.experiment import Experiment
+from torch_lab.mirror.sdk import Sdk
 from torch_lab.recording.beside import Companion
 from torch_lab.recording.companion import DRAIN, Order
 from torch_lab.recording.live import RunRecorder
@@ -24,6 +25,7 @@ from torch_lab.recording.recorder import set_current
 from torch_lab.settings import Settings
 from torch_lab.store import claim, environment, source
 from torch_lab.store.console import Console
+from torch_lab.store.find import StoredRun
 from torch_lab.store.heartbeat import Heartbeat
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
@@ -36,6 +38,8 @@ from torch_lab.store.record import (
     Resume,
     read,
 )
+from torch_lab.tasks import sdk
+from torch_lab.tasks.mirroring import stopped_by
 from torch_lab.tasks.plan import say, spoken_command
 from torch_lab.utils.threads import leave_signals_to_main
 from torch_lab.utils.tracebacks import summary
@@ -59,6 +63,7 @@ class Session:
     snapshot: threading.Thread | None = None
     keeper: Keeper | None = None
     companion: Companion | None = None
+    sdk: Sdk | None = None
 
     @property
     def record(self) -> Record:
@@ -86,6 +91,15 @@ class Session:
         entry = self.checkpoint("best") or self.checkpoint("last")
         return self.directory.path / entry.file if entry else None
 
+    def open_sdk(self) -> None:
+        """Have ClearML's SDK open the run's task here, where hparams ask for that."""
+        self.sdk = sdk.opened(self.directory, self.record, self.settings)
+
+    def close_sdk(self, status: str | None = None) -> None:
+        """Let the SDK send what the experiment gave to it; harmless when done before."""
+        if self.sdk is not None:
+            sdk.close(self.sdk, self.settings, status)
+
     def running(self) -> None:
         """The run's state is set up and training begins."""
         self.writer.update(status="running", started=self.record.started or _now())
@@ -104,6 +118,7 @@ class Session:
 
     def finish(self, status: str, reason: str | None = None) -> None:
         """Close the books with the run's true status."""
+        self.close_sdk(status)
         if self.keeper is not None:
             self.keeper.close()
         if self.snapshot is not None:
@@ -119,18 +134,31 @@ def _now() -> float:
 
 @contextmanager
 def new(
-    experiment: Experiment, settings: Settings, record: Record, prefix: str
+    experiment: Experiment,
+    settings: Settings,
+    record: Record,
+    prefix: str,
+    *,
+    floor: int = 0,
+    place: StoredRun | None = None,
 ) -> Iterator[Session]:
-    """Claim a name for a new run and keep its books; `record` holds what is known of it."""
-    directory = claim.claim(settings.artifacts, prefix)
-    record = replace(record, name=directory.name, id=claim.new_id(), created=_now())
+    """Claim a name for a new run and keep its books; `record` holds what is known of it.
+
+    Its number is `floor` or above. One that was queued has a name, and its `place`.
+    """
+    if place is None:
+        directory = claim.claim(settings.artifacts, prefix, floor=floor)
+        record = replace(record, name=directory.name, id=claim.new_id(), created=_now())
+    else:
+        directory, record = place.directory, _as_queued(record, place.record)
     with _held(directory, settings) as lock:
         try:
             writer = RecordWriter(directory, lock, record)
             writer.update()
             recorder = RunRecorder(directory, after=0)
         except TorchLabError:
-            claim.discard(directory)  # a run that never began leaves nothing behind
+            if place is None:
+                claim.discard(directory)  # a run that never began leaves nothing behind
             raise
         session = Session(directory, lock, writer, recorder, settings)
         session.snapshot = _take_snapshot(directory, experiment)
@@ -138,11 +166,17 @@ def new(
             yield session
 
 
+def _as_queued(record: Record, queued: Record) -> Record:
+    """The record of a run that begins, with what it has been since it was queued."""
+    kept = ("name", "id", "created", "command", "queued")
+    return replace(record, **{key: getattr(queued, key) for key in kept})
+
+
 @contextmanager
 def resumed(
-    experiment: Experiment, settings: Settings, directory: RunDirectory
+    experiment: Experiment, settings: Settings, directory: RunDirectory, *, sync: bool | None = None
 ) -> Iterator[Session]:
-    """Take an interrupted run over and go on with its books."""
+    """Take an interrupted run over and go on with its books; its `sync` stays if none is given."""
     with _held(directory, settings) as lock:
         for left in directory.path.glob(".*.tmp"):
             left.unlink(missing_ok=True)
@@ -162,6 +196,7 @@ def resumed(
                 metrics=recorder.summary,
                 resumes=(*record.resumes, resume),
                 progress=Progress(last.batch, last.step, last.epoch) if last else Progress(),
+                sync=record.sync if sync is None else sync,
             )
             yield session
 
@@ -192,6 +227,7 @@ def _kept(session: Session) -> Iterator[None]:
             raise
         finally:
             set_current(None)
+            session.close_sdk()  # where the books could not be closed
             if session.companion is not None:
                 completed = session.record.status == "completed"  # nobody will tell the rest later
                 session.companion.end(_LAST_WORDS if completed else DRAIN)
@@ -202,7 +238,7 @@ def _close_after(error: BaseException, session: Session) -> None:
         return
     status, reason = "failed", summary(error)
     if isinstance(error, (Stopped, KeyboardInterrupt)):
-        status, reason = "aborted", str(error) or "SIGINT"
+        status, reason = "aborted", stopped_by(session.directory, session.record, error)
     session.settle(error)
     try:
         session.finish(status, reason)
@@ -215,7 +251,7 @@ def _take_snapshot(directory: RunDirectory, experiment: Experiment) -> threading
     """Environment and source, where they aren't there yet, while the run is being set up."""
 
     def machine() -> None:
-        if not directory.git_diff.exists():
+        if not (directory.environment_file.exists() and directory.git_diff.exists()):
             environment.write(directory, experiment.root)
 
     def code() -> None:

@@ -6,9 +6,11 @@ import json
 import os
 
 from torch_lab.errors import UsageError
-from torch_lab.tasks import changes
+from torch_lab.store.find import StoredRun
+from torch_lab.store.record import QUEUED
+from torch_lab.tasks import changes, mirroring
 from torch_lab.tasks.options import TrainOptions
-from torch_lab.tasks.plan import interrupted, plan, recorded_plan
+from torch_lab.tasks.plan import Plan, interrupted, plan, recorded_plan
 
 JOIN = "_TORCH_LAB_JOIN"  # tells the processes of the other ranks which run they belong to
 
@@ -20,6 +22,10 @@ def train(options: TrainOptions) -> None:
 
         return running.join(options, json.loads(os.environ[JOIN]), _rank())
     _refuse_other_launchers()
+    if options.queue is not None:
+        from torch_lab.tasks.queue import hand_over
+
+        return hand_over(options, options.queue)
     stored = interrupted(options)
     if stored is None:
         assert options.script is not None
@@ -27,11 +33,18 @@ def train(options: TrainOptions) -> None:
     else:
         ready = recorded_plan(stored.directory, stored.record, options)
         changes.check(stored.record, ready.experiment, ready.hparams, force=options.force)
-    from torch_lab.tasks import running
+    return start(ready, stored)
 
-    if stored is None:
-        return running.begin(ready)
-    return running.resume(ready, stored)
+
+def start(ready: Plan, stored: StoredRun | None) -> None:
+    """A new run, or one that is stored: begun where it was queued, else gone on with."""
+    mirrored = mirroring.prepare(ready, new=stored is None)
+    with mirrored.of_training():
+        from torch_lab.tasks import running
+
+        if stored is None or stored.status == QUEUED:
+            return running.begin(ready, mirrored, stored)
+        return running.resume(ready, stored, mirrored)
 
 
 def _refuse_other_launchers() -> None:
