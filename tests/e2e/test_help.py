@@ -7,9 +7,11 @@ import shlex
 
 import pytest
 
-from torch_lab.cli import env, infer, main, runs, show, train
+from torch_lab.cli import env, infer, main, pull, runs, show, sync, train
 from torch_lab.cli.options import Reader
 from torch_lab.tasks.runs import parse_filter
+
+LAB = {"runs": runs, "show": show, "sync": sync, "pull": pull, "env": env}
 
 
 def examples(text: str) -> list[list[str]]:
@@ -25,12 +27,12 @@ def parse(command: str, words: list[str]) -> object:
     if command == "infer":
         return infer.infer_options(infer.read(words))
     verb, *rest = words
-    reader = Reader(rest, {"runs": runs, "show": show, "env": env}[verb].OPTIONS)
+    reader = Reader(rest, LAB[verb].OPTIONS)
     parsed = reader.read(reader.refuse)
     return [parse_filter(word) for word in parsed.words] if verb == "runs" else parsed
 
 
-@pytest.mark.parametrize("module", [train, infer, runs, show, env], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [train, infer, *LAB.values()], ids=lambda m: m.__name__)
 def test_examples_are_understood(module) -> None:
     found = examples(module.HELP_TEXT)
     assert len(found) >= 2
@@ -39,4 +41,4 @@ def test_examples_are_understood(module) -> None:
 
 
 def test_the_verbs_of_lab_have_examples_here() -> None:
-    assert set(main.LAB_VERBS) == {"runs", "show", "env"}
+    assert set(main.LAB_VERBS) == set(LAB)

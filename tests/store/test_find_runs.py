@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,43 @@ def test_newest_interrupted_run(artifacts: Path) -> None:
     found = newest_interrupted(artifacts, prefix)
     assert found
     assert (found.directory, found.status) == (killed, "lost")
+
+
+def test_the_id_of_a_clearml_task(artifacts: Path) -> None:
+    task = "5a" * 16
+    mirror = artifacts / "00_digits-small_lr_v0" / "mirror.json"
+    mirror.write_text(json.dumps({"format": 1, "task_id": task}))
+    (artifacts / "00_digits-hparams_v0" / "mirror.json").write_text("torn")
+    assert name(task, artifacts) == name(task.upper(), artifacts) == "00_digits-small_lr_v0"
+    assert resolve(f"{task}:best", artifacts)[1] == "best"
+    with pytest.raises(RunNotFound):
+        resolve(task[:12], artifacts)
+    fetched = {"server": "http://server", "task_id": "5b" * 16}
+    add(artifacts, "00_digits-fetched", "e", fetched=fetched)
+    assert name("5b" * 16, artifacts) == "00_digits-fetched_v0"
+
+
+def test_a_project_and_a_name(artifacts: Path) -> None:
+    add(artifacts, "00_digits-far", "e", hparams={"task": {"project_name": "far/away"}})
+    assert name("far/away/00_digits-far_v0", artifacts) == "00_digits-far_v0"
+    for text in ("far/00_digits-far_v0", "away/00_digits-far_v0", "far/away/00_digits-far"):
+        with pytest.raises(RunNotFound) as caught:
+            resolve(text, artifacts)
+        assert caught.value.unknown
+
+
+def test_what_is_known_is_not_looked_for_elsewhere(artifacts: Path) -> None:
+    """A server is asked for names that nothing here has, not for those that mean too much."""
+    for text in ("00_digits", "0"):
+        with pytest.raises(RunNotFound) as caught:
+            resolve(text, artifacts)
+        assert not caught.value.unknown
+
+
+def test_fetched_runs_are_as_they_were(artifacts: Path) -> None:
+    """Nobody works on one here, and nobody here goes on with it."""
+    fetched = {"server": "http://server", "task_id": "5b" * 16}
+    add(artifacts, "00_digits-fetched", "e", fetched=fetched, status="running")
+    add(artifacts, "00_digits-fetched", "f", fetched=fetched, status="aborted")
+    assert [resolve(letter, artifacts)[0].status for letter in "ef"] == ["running", "aborted"]
+    assert newest_interrupted(artifacts, "00_digits-fetched") is None

@@ -5,15 +5,13 @@ from __future__ import annotations
 import atexit
 import json
 import shutil
-import tarfile
 import tempfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from torch_lab import settings as settings_
 from torch_lab.errors import StoreError
 from torch_lab.store.find import StoredRun
-from torch_lab.store.source import MANIFEST
+from torch_lab.store.source import MANIFEST, link_rest, unpack
 from torch_lab.utils import recorded
 from torch_lab.utils.paths import marked_root
 from torch_lab.utils.roots import append_root
@@ -45,12 +43,9 @@ def masked(run: StoredRun) -> str:
 def _extract(run: StoredRun, folder: Path) -> None:
     bundle = run.directory.source_bundle
     try:
-        with tarfile.open(bundle) as archive:
-            archive.extractall(folder, filter="data")  # nothing outside, no devices
+        unpack(bundle, folder)
     except FileNotFoundError as error:
         raise StoreError(f"run {run.record.name} has no code: {bundle} is missing") from error
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise StoreError(f"{bundle} is damaged: {error}") from error
 
 
 def _register(run: StoredRun, folder: Path) -> None:
@@ -64,9 +59,5 @@ def _register(run: StoredRun, folder: Path) -> None:
     root = packages[-1].parent if packages else folder
     recorded.register(root, run.record.id)
     project = marked_root(run.directory.path) or settings_.load(Path.cwd()).root
-    # Data, and packages that the bundle doesn't hold, are the project's as they are now.
     append_root(project / root.relative_to(folder))
-    for path in project.iterdir():
-        beside = folder / path.name
-        if not path.name.startswith(".") and not beside.exists():
-            beside.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    link_rest(folder, project)

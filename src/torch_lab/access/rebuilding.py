@@ -42,7 +42,7 @@ def rebuilt(
 def _require_own(run: StoredRun) -> None:
     """Refuse code that came from elsewhere: who has written it may have meant harm."""
     own = settings_.load(Path.cwd()).artifacts.resolve()
-    if run.directory.path.resolve().parent != own or run.record.extra.get("fetched"):
+    if run.directory.path.resolve().parent != own or run.record.fetched:
         raise UsageError(
             f"run {run.record.name} is not of this project ({display(own)}):"
             " load_module would run the code that lies with it",

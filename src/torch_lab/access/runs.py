@@ -248,10 +248,15 @@ class Run:
         return list(items(self.stored.directory))
 
     def checkpoint(self, name: str = "last") -> Path:
-        """The file of a checkpoint, verified; in place of a damaged one the sound one before it."""
-        from torch_lab.checkpoints.resolve import of_run
+        """The file of a checkpoint, verified; in place of a damaged one the sound one before it.
 
-        return of_run(self.stored, name, say=_warn).path
+        One that isn't here, of a run that is on the ClearML server, is fetched from there.
+        """
+        from torch_lab.checkpoints.resolve import of_run
+        from torch_lab.mirror import launch
+
+        server = launch.wanted(settings_.load(self.directory), offline=False)
+        return of_run(self.stored, name, say=_warn, server=server).path
 
     def load_module(
         self,

@@ -9,8 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_lab.checkpoints import files
-from torch_lab.errors import CheckpointDamaged, CheckpointNotFound, RunNotFound
+from torch_lab.checkpoints import files, remote
+from torch_lab.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointNotFound,
+    RunNotFound,
+    ServerError,
+)
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
@@ -38,12 +44,20 @@ class Found:
 
 
 def resolve(
-    text: str, name: str, artifacts: Path, *, cwd: Path, say: Callable[[str], None]
+    text: str,
+    name: str,
+    artifacts: Path,
+    *,
+    cwd: Path,
+    say: Callable[[str], None],
+    server: bool = False,
 ) -> Found:
     """The checkpoint of `RUN`, `RUN:NAME` or a file; `name` is taken where the text has none.
 
-    A damaged checkpoint of a run is named through `say`, and the newest sound one before it is
-    taken; a damaged file that was asked for as such is an error.
+    With `server`, what isn't here is fetched from the ClearML server: of a run that it has (by
+    name, PROJECT/NAME or task id), and of one here that has lost it. A damaged checkpoint of a run
+    is named through `say`, and the newest sound one before it is taken; a damaged file that was
+    asked for as such is an error.
     """
     if text.startswith("~"):  # hparams come by no shell
         text = os.path.expanduser(text)  # noqa: PTH111  Path's raises for the home of nobody
@@ -52,12 +66,44 @@ def resolve(
         return _of_file(file, artifacts)
     try:
         run, chosen = find.resolve(text, artifacts, cwd=cwd)
-    except RunNotFound:
-        found = _of_task(text, name, artifacts)
-        if found is None:
+    except RunNotFound as error:
+        if not error.unknown:
             raise
-        return found
-    return of_run(run, chosen or name, say=say)
+        unknown = error
+    else:
+        return of_run(run, chosen or name, say=say, server=server)
+    try:
+        found = _of_task(text, name, artifacts)
+    except (CheckpointNotFound, CheckpointDamaged) as error:  # the server may have it
+        return _elsewhere(error, text, name, artifacts, say if server else None)
+    return found or _elsewhere(unknown, text, name, artifacts, say if server else None)
+
+
+def _elsewhere(
+    error: RunNotFound | CheckpointError,
+    text: str,
+    name: str,
+    artifacts: Path,
+    say: Callable[[str], None] | None,
+) -> Found:
+    """The checkpoint of what the server knows by this name; `error` where nobody can be asked."""
+    if say is None:
+        raise error
+    place = remote.look(text, name, artifacts, error)
+    if place.run is not None:
+        return of_run(_stored(place.run, artifacts), place.name, say=say, server=True)
+    return _fetched(remote.fetch(place, artifacts, say), place.name, artifacts)
+
+
+def _fetched(got: remote.Got, name: str, artifacts: Path) -> Found:
+    run = _stored(got.run, artifacts) if got.run is not None else None
+    files.verify(got.path)  # by this process too, which uses it
+    task = None if run is not None else Parent(got.task_id, got.task, name)
+    return Found(got.path, name, run, task)
+
+
+def _stored(directory: Path, artifacts: Path) -> StoredRun:
+    return find.resolve(str(directory), artifacts)[0]
 
 
 def _of_task(text: str, name: str, artifacts: Path) -> Found | None:
@@ -112,18 +158,54 @@ def _owner(file: Path, artifacts: Path) -> StoredRun | None:
     return find.resolve(str(directory.path), artifacts)[0]
 
 
-def of_run(run: StoredRun, name: str, *, say: Callable[[str], None]) -> Found:
-    """The checkpoint `name` of a run, or the newest sound one before it."""
+def of_run(run: StoredRun, name: str, *, say: Callable[[str], None], server: bool = False) -> Found:
+    """The checkpoint `name` of a run, or the newest sound one before it.
+
+    With `server`, one that isn't here, or is damaged, is fetched from there before older ones are
+    looked at.
+    """
     name = name.removesuffix(SUFFIX)
-    for entry in _candidates(run, name):
+    task = find.task_of(run) if server else None
+    try:
+        candidates = _candidates(run, name)
+    except CheckpointNotFound as error:
+        if task is None:
+            raise
+        return _restored(run, task, name, error, say)
+    for entry in candidates:
         path = run.directory.path / entry.file
         try:
             files.verify(path, entry.sha256)
+            return Found(path, name, run)
         except (CheckpointDamaged, CheckpointNotFound) as error:
-            say(f"{error.message}; trying the one before it")
-            continue
-        return Found(path, name, run)
+            why = error.message
+            if task is not None and entry is candidates[0]:
+                found = _instead(run, task, name, error, say)
+                if isinstance(found, Found):
+                    return found
+                why = found
+            say(f"{why}; trying the one before it")
     raise CheckpointDamaged(f"run {run.record.name} has no sound checkpoint {name!r} or before it")
+
+
+def _instead(
+    run: StoredRun, task: str, name: str, error: CheckpointError, say: Callable[[str], None]
+) -> Found | str:
+    """What the server has in place of a damaged file, or why it has nothing."""
+    say(f"{error.message}; asking the ClearML server for it")
+    try:
+        return _restored(run, task, name, error, say)
+    except (CheckpointError, RunNotFound, ServerError) as missing:
+        return missing.message
+
+
+def _restored(
+    run: StoredRun, task: str, name: str, error: CheckpointError, say: Callable[[str], None]
+) -> Found:
+    """A checkpoint of a run that is here, from the task that mirrors it."""
+    artifacts = run.directory.path.parent
+    place = remote.look(task, name, artifacts, error, local=False)
+    return _fetched(remote.fetch(place, artifacts, say), name, artifacts)
 
 
 def _candidates(run: StoredRun, name: str) -> list[CheckpointEntry]:

@@ -41,12 +41,21 @@ def command(argv: Sequence[str]) -> int | None:
         return _show_script(Path(word), parsed)
     try:
         return _say(_run(word, parsed))
-    except RunNotFound:
+    except RunNotFound as error:
+        _name_server(error)
         if word.endswith(".py"):
             from torch_lab.utils.scripts import existing_script
 
             existing_script(word)  # says which scripts there are
         raise
+
+
+def _name_server(error: RunNotFound) -> None:
+    """Say that a server may have the run; whether it has is not asked, which could take long."""
+    from torch_lab.mirror.configured import configured
+
+    if error.unknown and configured():
+        error.hint = f"{error.hint}\n`lab pull RUN` looks for it on the ClearML server."
 
 
 def _say(text: str) -> int:
@@ -74,12 +83,14 @@ def _run(word: str, parsed: Parsed) -> str:
     from torch_lab import settings
     from torch_lab.store import find
     from torch_lab.tasks import show as task
+    from torch_lab.tasks.runs import told
     from torch_lab.utils.streams import colorful
 
     cwd = Path.cwd()
     ours = settings.load(cwd)
     lost_after = ours.lost_after
-    run, name = find.resolve(word, ours.artifacts, cwd=cwd, lost_after=lost_after)
+    found, name = find.resolve(word, ours.artifacts, cwd=cwd, lost_after=lost_after)
+    (run,) = told([found], again=True)
     view = task.View.of(run, find.runs(ours.artifacts, lost_after=lost_after), name)
     if parsed.has("--json"):
         return json.dumps(task.as_data(view), indent=2) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -18,15 +19,22 @@ from torch_lab.store.secrets import mask_text
 DAMAGED = "damaged"
 INTERRUPTED = frozenset({"aborted", "failed", "lost", "incomplete"})
 _SHOWN = 8
+_TASK_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as found on disk; one whose run.json can't be read has the status "damaged"."""
+    """A run as found on disk; one whose run.json can't be read has the status "damaged".
+
+    `where` it is: "local", "server" (there is no such directory) or "both". `project`: that of its
+    ClearML task, where the server was asked.
+    """
 
     directory: RunDirectory
     record: Record
     status: str
+    where: str = "local"
+    project: str | None = None
 
 
 def runs(artifacts: Path, *, lost_after: float = LOST_AFTER) -> list[StoredRun]:
@@ -44,19 +52,53 @@ def resolve(
 ) -> tuple[StoredRun, str | None]:
     """The run, and the checkpoint's name if there is one, that RUN[:NAME] names.
 
-    RUN: a run directory, a run's name or id or an unambiguous prefix of one, or EXPERIMENT/SCRIPT
-    for that script's newest run. RunNotFound says what there is instead.
+    RUN: a run directory, a run's name or id or an unambiguous prefix of one, EXPERIMENT/SCRIPT for
+    that script's newest run, the id of its ClearML task, or PROJECT/NAME. RunNotFound says what
+    there is instead; it is `unknown` where nothing here goes by that name.
     """
-    for name, checkpoint in _readings(text):
+    for name, checkpoint in readings(text):
         run = _at_path(name, artifacts, cwd or Path.cwd(), lost_after)
         if run is not None:
             return _sound(run), checkpoint
     known = runs(artifacts, lost_after=lost_after)
-    for name, checkpoint in _readings(text):
-        run = _named(name, known)
-        if run is not None:
-            return _sound(run), checkpoint
-    raise _not_found(_readings(text)[-1][0], known, artifacts)
+    for look in (_named, of_task, _in_project):
+        for name, checkpoint in readings(text):
+            run = look(name, known)
+            if run is not None:
+                return _sound(run), checkpoint
+    raise _not_found(readings(text)[-1][0], known, artifacts)
+
+
+def readings(text: str) -> list[tuple[str, str | None]]:
+    """The text as a whole, then as RUN:NAME: a name that exists as given wins."""
+    run, colon, checkpoint = text.rpartition(":")
+    return [(text, None), (run, checkpoint)] if colon and run and checkpoint else [(text, None)]
+
+
+def of_task(task_id: str, known: Sequence[StoredRun]) -> StoredRun | None:
+    """The run that a ClearML task mirrors, or that was fetched from it."""
+    if not _TASK_ID.fullmatch(task_id.lower()):
+        return None
+    return next((run for run in known if task_of(run) == task_id.lower()), None)
+
+
+def task_of(run: StoredRun) -> str | None:
+    """The id of a run's ClearML task, where it is known."""
+    fetched = run.record.fetched
+    if fetched is not None:
+        return str(fetched.get("task_id"))
+    try:
+        content = json.loads(run.directory.mirror_file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    found = content.get("task_id") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def project_of(record: Record) -> str | None:
+    """The ClearML project that a run's hyperparameters name."""
+    task = record.hparams.get("task")
+    return task.get("project_name") if isinstance(task, dict) else None
 
 
 def newest_interrupted(
@@ -74,7 +116,7 @@ def newest_interrupted(
     pattern = re.compile(re.escape(prefix) + r"_v\d+", re.ASCII)
     paths = [path for path in _directories(artifacts) if pattern.fullmatch(path.name)]
     found = [run for path in paths if (run := _stored(path, lost_after))]
-    interrupted = [run for run in found if run.status in INTERRUPTED]
+    interrupted = [r for r in found if r.status in INTERRUPTED and r.record.fetched is None]
     alike = [r for r in interrupted if overrides is None or r.record.overrides == begun_with]
     return max(alike, key=_age, default=None)
 
@@ -117,12 +159,6 @@ def _modified(path: Path) -> float:
 def _age(run: StoredRun) -> tuple[float, int, str]:
     number = run.directory.name.rpartition("_v")[2]
     return run.record.created, int(number) if number.isdecimal() else -1, run.directory.name
-
-
-def _readings(text: str) -> list[tuple[str, str | None]]:
-    """The text as a whole, then as RUN:NAME: a name that exists as given wins."""
-    run, colon, checkpoint = text.rpartition(":")
-    return [(text, None), (run, checkpoint)] if colon and run and checkpoint else [(text, None)]
 
 
 def _at_path(text: str, artifacts: Path, cwd: Path, lost_after: float) -> StoredRun | None:
@@ -172,6 +208,16 @@ def _script(run: StoredRun) -> tuple[str, str]:
     return run.record.experiment, PurePosixPath(run.record.script).stem
 
 
+def _in_project(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
+    """The run that PROJECT/NAME names, whose project may have slashes itself."""
+    project, slash, name = text.rpartition("/")
+    found = [run for run in known if slash and run.record.name == name]
+    found = [run for run in found if project_of(run.record) == project]
+    if len(found) > 1:
+        raise _ambiguous(text, found)
+    return found[0] if found else None
+
+
 def _ambiguous(text: str, matches: Sequence[StoredRun]) -> RunNotFound:
     hint = "Type more of the name or id."
     scripts = {_script(run) for run in matches}
@@ -181,16 +227,21 @@ def _ambiguous(text: str, matches: Sequence[StoredRun]) -> RunNotFound:
 
 
 def _not_found(text: str, known: Sequence[StoredRun], artifacts: Path) -> RunNotFound:
-    message = f'no run "{text}" in {artifacts}'
+    error = RunNotFound(f'no run "{text}" in {artifacts}', hint=_instead(text, known))
+    error.unknown = True
+    return error
+
+
+def _instead(text: str, known: Sequence[StoredRun]) -> str:
     if not known:
-        return RunNotFound(message, hint="There are no runs there yet: `train HPARAMS` makes one.")
+        return "There are no runs there yet: `train HPARAMS` makes one."
     from difflib import get_close_matches  # slow to import, and needed only here
 
     names = {name: name for run in known for name in (run.directory.name, "/".join(_script(run)))}
     close = get_close_matches(text.removesuffix(".py"), names, n=3, cutoff=0.6)
     if close:
-        return RunNotFound(message, hint=f"Did you mean {' or '.join(close)}?")
-    return RunNotFound(message, hint=f"The newest: {_listed(known)}")
+        return f"Did you mean {' or '.join(close)}?"
+    return f"The newest: {_listed(known)}"
 
 
 def _listed(matches: Sequence[StoredRun]) -> str:

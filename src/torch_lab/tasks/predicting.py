@@ -24,6 +24,7 @@ from torch_lab.engine.translation import misconfiguration
 from torch_lab.errors import CheckpointMismatch
 from torch_lab.experiment import Configuration, Experiment
 from torch_lab.hparams import Hparams
+from torch_lab.mirror import launch
 from torch_lab.settings import Settings
 from torch_lab.store import find
 from torch_lab.tasks import report
@@ -145,7 +146,14 @@ def _checkpoint(
         return None
     blame = nullcontext() if options.checkpoint else _blaming(hparams, options, text)
     with blame:
-        found = checkpoints.resolve(text, name, settings.artifacts, cwd=Path.cwd(), say=_say)
+        found = checkpoints.resolve(
+            text,
+            name,
+            settings.artifacts,
+            cwd=Path.cwd(),
+            say=_say,
+            server=launch.wanted(settings, offline=False),
+        )
     source = "" if options.checkpoint is not None else ", as hparams' checkpoint section says"
     _say(f"weights from {report.shown(found.path)}{source}")
     if options.checkpoint is None:

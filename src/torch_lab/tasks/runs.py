@@ -13,8 +13,9 @@ from pathlib import PurePath
 from typing import Any, Protocol
 
 from torch_lab.errors import UsageError
+from torch_lab.store import find
 from torch_lab.store.find import StoredRun
-from torch_lab.store.record import MetricSummary, Record
+from torch_lab.store.record import QUEUED, MetricSummary, Record
 from torch_lab.tasks.table import (
     MISSING,
     colored_status,
@@ -43,6 +44,15 @@ _SIDE = re.compile(
     r"(lr|learning_rate)([-/_].*)?|momentum|memory/.*|epoch|(.*[_/])?step", re.IGNORECASE
 )
 _RISING = re.compile(r"acc|f1|auroc|auc|precision|recall|iou|dice|r2|map\b", re.IGNORECASE)
+
+
+def told(runs: Sequence[StoredRun], *, again: bool = False) -> list[StoredRun]:
+    """The runs, those that wait in a queue with what the ClearML server says of them by now."""
+    if not any(run.status == QUEUED for run in runs):
+        return list(runs)
+    from torch_lab.tasks.queue_status import as_the_server_says
+
+    return as_the_server_says(runs, again=again)
 
 
 class Condition(Protocol):
@@ -141,8 +151,11 @@ def run_data(run: StoredRun, now: float) -> dict[str, Any]:
     """One run for `--json`."""
     data: dict[str, Any] = plain(run.record)
     extra = data.pop("extra", {})
-    own = {"status": run.status, "duration": duration(run, now)}
-    return {**data, **own, "directory": str(run.directory.path), **extra}
+    own: dict[str, Any] = {"status": run.status, "duration": duration(run, now)}
+    if run.where != "local":
+        own["where"] = run.where
+    directory = None if run.where == "server" else str(run.directory.path)
+    return {**data, **own, "directory": directory, **extra}
 
 
 def duration(run: StoredRun, now: float) -> float | None:
@@ -190,6 +203,8 @@ _FIELDS: dict[str, Callable[[StoredRun], tuple[Any, ...]]] = {
     "experiment": lambda run: (run.record.experiment,),
     "script": _script_names,
     "host": lambda run: (run.record.host,),
+    "where": lambda run: (run.where,),
+    "project": lambda run: (run.project or find.project_of(run.record),),
     "seed": lambda run: (run.record.seed,),
     "dev_run": lambda run: (run.record.dev_run,),
     "parent": lambda run: (

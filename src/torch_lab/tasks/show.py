@@ -126,6 +126,10 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     yield "script", record.script
     if record.dev_run is not None:
         yield "dev run", str(record.dev_run)
+    if record.queued is not None:
+        agent = record.queued.get("agent")
+        yield "queue", f"{record.queued.get('queue')}{f', agent {agent}' if agent else ''}"
+        yield "task", str(record.queued.get("page") or MISSING)
     yield "created", ago(record.created, now)
     yield from _times(view.run, now)
     for resume in record.resumes:
@@ -140,6 +144,9 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     if record.parent is not None:
         parent = record.parent
         yield "parent", f"{parent.name} ({parent.id[:8]}), checkpoint {parent.checkpoint}"
+    if record.fetched is not None:
+        server, task = record.fetched.get("server"), record.fetched.get("task_id")
+        yield "fetched", f"from {server}, task {task}"
     for child in view.children:
         yield "child", f"{child.name} ({child.id[:8]})"
 
