@@ -48,9 +48,15 @@ _GPU_FIELDS = ("index", "name", "memory.total", "driver_version", "uuid")
 
 
 def write(run: RunDirectory, root: Path) -> None:
-    """Write environment.json and git.diff of a run whose project is at `root`."""
+    """Write environment.json, and git.diff where it isn't there, of a run of the project `root`."""
     with storing("write", run.environment_file):
         write_atomic(run.environment_file, dumps(encode(collect())))
+    if not run.git_diff.exists():  # a queued run has that of the machine where it was queued
+        write_git(run, root)
+
+
+def write_git(run: RunDirectory, root: Path) -> None:
+    """Write git.diff of a run whose project is at `root`."""
     diff = git_state(root).encode(errors="surrogateescape")
     with storing("write", run.git_diff):
         write_atomic(run.git_diff, diff)

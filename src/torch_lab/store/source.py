@@ -10,10 +10,12 @@ import json
 import os
 import stat
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from torch_lab.errors import StoreError
 from torch_lab.store.failures import storing
 from torch_lab.store.git import listed_files
 from torch_lab.store.source_masks import masked_source
@@ -87,6 +89,25 @@ def bundle(experiment_directory: Path, root: Path, target: Path) -> None:
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         _write(archive, content)
+
+
+def unpack(packed: Path, folder: Path) -> None:
+    """Unpack a bundle into a folder; FileNotFoundError where there is none."""
+    try:
+        with tarfile.open(packed) as archive:
+            archive.extractall(folder, filter="data")  # nothing outside, no devices
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise StoreError(f"{packed} is damaged: {error}") from error
+
+
+def link_rest(folder: Path, project: Path) -> None:
+    """Let what a bundle doesn't hold, data and other packages, be the project's as it is now."""
+    for path in project.iterdir():
+        beside = folder / path.name
+        if not path.name.startswith(".") and not beside.exists():
+            beside.symlink_to(path.resolve(), target_is_directory=path.is_dir())
 
 
 def script_hashes(experiment_directory: Path) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +14,26 @@ from pathlib import Path
 from torch_lab import experiment as experiments
 from torch_lab import hparams as hyperparameters
 from torch_lab import settings as settings_
-from torch_lab.errors import CheckpointError, CheckpointNotFound, RunNotFound, UsageError
+from torch_lab.errors import (
+    CheckpointError,
+    CheckpointNotFound,
+    HparamsError,
+    RunNotFound,
+    UsageError,
+)
 from torch_lab.experiment import Experiment
 from torch_lab.hparams import Hparams
+from torch_lab.hparams.lines import located
 from torch_lab.settings import Settings
-from torch_lab.store import find
+from torch_lab.store import find, source
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import Record
+from torch_lab.store.record import QUEUED, Parent, Record
 from torch_lab.store.secrets import MASK
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.utils.paths import display
+from torch_lab.utils.roots import prefer_root
+from torch_lab.utils.scripts import import_root
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,26 @@ def plan(script: Path, options: TrainOptions) -> Plan:
     return Plan(experiment, settings, hparams, options)
 
 
+def new_record(plan: Plan, seed: int | None, parent: Parent | None) -> Record:
+    """What is known of a new run before it has a name."""
+    experiment, options = plan.experiment, plan.options
+    return Record(
+        name="",
+        id="",
+        status="starting",
+        experiment=experiment.name,
+        script=os.path.relpath(experiment.script, experiment.root),
+        command=spoken_command(),
+        hparams=plan.hparams.as_dict(),
+        overrides=options.overrides,
+        dev_run=options.dev_run,
+        seed=seed,
+        parent=parent,
+        host=socket.gethostname(),
+        scripts=source.script_hashes(experiment.directory),
+    )
+
+
 def recorded_plan(directory: RunDirectory, record: Record, options: TrainOptions) -> Plan:
     """The plan as a run recorded it, from the scripts as they are now."""
     hidden = [text for text in record.overrides if text.endswith(MASK)]
@@ -62,13 +93,22 @@ def recorded_plan(directory: RunDirectory, record: Record, options: TrainOptions
             hint="Keep secrets in the environment; a run that needs one again can't be resumed.",
         )
     recorded = replace(options, overrides=record.overrides, dev_run=record.dev_run)
-    return plan(_script(directory, record, options), recorded)
+    ready = plan(_script(directory, record, options), recorded)
+    if record.queued is None:
+        return ready
+    from torch_lab.tasks.resolved import as_recorded
+
+    return as_recorded(ready, record)
 
 
 def _script(directory: RunDirectory, record: Record, options: TrainOptions) -> Path:
     """The run's script: artifacts may lie outside of the project, or the project have moved."""
     if options.script is not None:
         return options.script
+    queued = directory.code / record.script
+    if queued.is_file():  # no copy that is installed may go before the code that was queued
+        prefer_root(import_root(queued))
+        return queued
     places = (directory.path, Path.cwd())
     scripts = [settings_.project_root(place) / record.script for place in places]
     return next((script for script in scripts if script.is_file()), scripts[0])
@@ -89,6 +129,17 @@ def interrupted(options: TrainOptions) -> StoredRun | None:
     stored, _ = find.resolve(
         options.resume, settings.artifacts, cwd=Path.cwd(), lost_after=settings.lost_after
     )
+    if stored.record.fetched is not None:
+        raise UsageError(
+            f"run {stored.record.name} was fetched from a ClearML server: it is resumed where it"
+            " was made",
+            hint="To train on here, start a new run from it: checkpoint.checkpoint_task_id.",
+        )
+    if stored.status == QUEUED:
+        raise UsageError(
+            f"run {stored.record.name} is queued: an agent begins it",
+            hint=f"`lab show {stored.record.name}` says how far it is.",
+        )
     if stored.status == "completed":
         raise UsageError(
             f"run {stored.record.name} is completed: there is nothing to resume",
@@ -122,6 +173,19 @@ def _left_alone(record: Record) -> str:
     return f"{record.name} was interrupted too, but was begun {begun}: {again} goes on with it"
 
 
+def starting_point(plan: Plan) -> tuple[str, str] | None:
+    """The words that name the checkpoint to start from, and the key that holds them."""
+    section, path = plan.hparams.checkpoint, plan.hparams.trainer.fit.get("ckpt_path")
+    if section.checkpoint_task_id is not None and path is not None:
+        script = plan.experiment.script
+        problem = "trainer.fit.ckpt_path: expected this or checkpoint.checkpoint_task_id, not both"
+        raise HparamsError(display(script), located(script, [problem]))
+    if path is not None:
+        return os.fspath(path), "trainer.fit.ckpt_path"
+    named = section.checkpoint_task_id
+    return None if named is None else (named, "checkpoint.checkpoint_task_id")
+
+
 @contextmanager
 def named_in_hparams(
     hparams: Hparams, overrides: tuple[str, ...], key: str, text: str
@@ -152,4 +216,4 @@ def spoken_command() -> tuple[str, ...]:
 
 def say(text: str) -> None:
     """A remark beside the results."""
-    print(text, file=sys.stderr)
+    sys.stderr.write(f"{text}\n")  # at once: threads say things too

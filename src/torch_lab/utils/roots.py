@@ -2,7 +2,7 @@
 
 The one change to sys.path is a project's import root at its end: at the end, so that no file of
 a project ever hides a module of Python or of an installed package. A project that an installed
-copy would hide is refused instead.
+copy would hide is refused instead. Only the code that a queued run brought along goes before it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 from torch_lab.errors import ScriptError
@@ -26,6 +27,15 @@ def make_importable(root: Path, package: str) -> None:
             hint="another copy hides the project: uninstall that copy, install this one with "
             f"`pip install -e {root}`, or rename the folder",
         )
+
+
+def prefer_root(root: Path) -> None:
+    """Put a folder right behind Python's own modules, before the packages of its environment."""
+    if str(root) in sys.path:
+        sys.path.remove(str(root))
+    own = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    behind = [n for n, place in enumerate(sys.path, 1) if place.removesuffix("/lib-dynload") in own]
+    sys.path.insert(max(behind, default=len(sys.path)), str(root))
 
 
 def append_root(root: Path) -> None:

@@ -80,6 +80,11 @@ def _place(script: Path) -> _Place:
     return _Place(root, parts, bool(packages))
 
 
+def import_root(script: Path) -> Path:
+    """The folder that a script's dotted name begins below."""
+    return _place(absolute(script)).root
+
+
 def _importable_name(script: Path) -> str:
     recorded = sys.modules.get("torch_lab.utils.recorded")  # there only where a run's code is used
     if recorded is not None and (name := recorded.recorded_name(script)) is not None:
