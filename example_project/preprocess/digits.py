@@ -1,17 +1,20 @@
 """Turn data/raw/digits.csv.gz into data/processed/digits/: gzip IDX files, as MNIST has them.
 
-    python -m example_project.preprocess.digits
+    python -m example_project.preprocess.digits [--upload]
 
-It imports nothing of the project, so that it also runs as a plain script from any folder.
+With `--upload` they are published as a ClearML Dataset too. Without, it imports nothing of the
+project; either way it also runs as a plain script from any folder.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -95,9 +98,26 @@ def preprocess(source: Path = SOURCE, target: Path = TARGET) -> dict[str, int]:
     return sizes
 
 
+def upload(folder: Path = TARGET) -> None:
+    """Publish the files as the next version of a ClearML Dataset, named as their folder."""
+    sys.path.insert(0, str(ROOT))  # a plain script finds no package
+    from example_project.published import PROJECT, UnavailableError, publish
+
+    try:
+        dataset = publish(folder, folder.name)
+    except UnavailableError as error:
+        sys.exit(f"not uploaded: {error}")
+    print(f"uploaded as the ClearML Dataset {folder.name} in project {PROJECT}, id {dataset}")
+
+
 def main() -> None:
     """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Make the digits from the raw file.")
+    parser.add_argument("--upload", action="store_true", help="publish them as a ClearML Dataset")
+    options = parser.parse_args()
     preprocess()
+    if options.upload:
+        upload()
 
 
 if __name__ == "__main__":

@@ -103,9 +103,10 @@ class TestTraining:
         assert record["hparams"]["config"]["num_workers"] == 0
         assert record["progress"]["batch"] == 6
 
-    def test_sdk_is_said_to_have_no_effect(self, old: Old) -> None:
+    def test_sdk_without_a_server(self, old: Old) -> None:
         _, said = old.train(f"{WAVES}/hparams.py", "task.sdk=True", "trainer.init.max_epochs=1")
-        assert "task.sdk has no effect yet: this version opens no ClearML task" in said
+        assert "task.sdk: no ClearML server is configured, or --offline is set" in said
+        assert "Task.current_task() is None in this run" in said
 
 
 def test_the_oldest_layout_of_task_is_explained(old: Old) -> None:

@@ -44,7 +44,8 @@ def test_what_is_found(remark: Code, text: str, call: str) -> None:
     line = text.count("\n") + 1
     assert remark(callbacks=text) == (
         f"no ClearML task is open in this process for {call} at lab_project/callbacks.py:{line};"
-        " torch_lab.record() takes scalars, images, figures, tables, texts and files"
+        " torch_lab.record() takes scalars, images, figures, tables, texts and files,"
+        ' and "task": {"sdk": True} in hparams has ClearML\'s SDK open the run\'s task'
     )
 
 

@@ -22,6 +22,7 @@ from example_project import ROOT
 from example_project.callbacks import PredictionsToCsv
 from example_project.datasets import Digits
 from example_project.models import DigitNet
+from example_project.published import fetched
 from example_project.transforms import RandomNoise, RandomShiftRotate
 from torch_lab.data import DataLoader
 from torch_lab.modules import LabModule, TrainLabModule
@@ -97,7 +98,7 @@ def loader(
 ) -> DataLoader:
     """Return the batches of a split. torch_lab's DataLoader is torch's, but can be resumed."""
     return DataLoader(
-        Digits(config["data"], split, transform),
+        Digits(fetched(config["dataset"], otherwise=config["data"]), split, transform),
         batch_size=config["batch_size"],
         shuffle=shuffle,
         num_workers=config["num_workers"],

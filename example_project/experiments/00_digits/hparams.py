@@ -18,6 +18,9 @@ hparams: dict[str, Any] = {
     # The only free-form section: train_config and infer_config in __main__.py receive it.
     "config": {
         "data": "data/processed/digits",
+        # The name or id of a ClearML Dataset to take in its place, if one can be had: "digits" is
+        # what `python -m example_project.preprocess.digits --upload` publishes.
+        "dataset": None,
         "batch_size": 64,
         # Images this small are augmented faster than they could be handed between processes.
         "num_workers": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,12 @@ class RunLogger(Logger):
 
             self._experiment = RecordWriter(self._recorder)
         return self._experiment
+
+    @property
+    def task(self) -> Any:
+        """The run's ClearML task where hparams' task.sdk has it open here, else None."""
+        clearml = sys.modules.get("clearml")
+        return None if clearml is None else clearml.Task.current_task()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """One row; Lightning passes the epoch among the metrics."""

@@ -27,7 +27,8 @@ def remark(root: Path) -> str | None:
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     return (
         f"no ClearML task is open in this process for {', '.join(places[:_SHOWN])}{more};"
-        " torch_lab.record() takes scalars, images, figures, tables, texts and files"
+        " torch_lab.record() takes scalars, images, figures, tables, texts and files,"
+        ' and "task": {"sdk": True} in hparams has ClearML\'s SDK open the run\'s task'
     )
 
 

@@ -217,8 +217,6 @@ def _checkpoint_section(values: dict[str, Any]) -> CheckpointSection:
 
 def _notices(task: dict[str, Any], checkpoint: dict[str, Any]) -> list[str]:
     notices = [f"task.{key} has no effect here" for key in _WITHOUT_MEANING if key in task]
-    if task.get("sdk"):
-        notices.append("task.sdk has no effect yet: this version opens no ClearML task")
     if not checkpoint.get("strict", True) and not checkpoint.get("weights_only", False):
         notices.append("checkpoint.strict has an effect only with checkpoint.weights_only True")
     return notices
