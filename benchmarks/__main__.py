@@ -21,6 +21,8 @@ BENCHMARKS = {
     "journal": ("rows:run", "a row of the journal"),
     "exactness": ("exactness:run", "a batch of the exact DataLoader"),
     "saving": ("saving:run", "a checkpoint of 200 MB"),
+    "mirror": ("mirroring:run", "training beside a ClearML server"),
+    "sync": ("mirroring:sync", "100,000 scalars sent to a ClearML server"),
     "predictions": ("predictions:run", "ten million predictions to a file"),
 }
 
@@ -29,7 +31,7 @@ def main() -> int:
     names = "\n".join(f"  {name:<12} {what}" for name, (_, what) in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        epilog=f"names:\n{names}\n\nAll of them take about a quarter of an hour.",
+        epilog=f"names:\n{names}\n\nAll of them take about half an hour.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")

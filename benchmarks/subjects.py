@@ -16,11 +16,12 @@ EXPERIMENTS = Path(__file__).parent / "experiments"
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def environment(artifacts: Path) -> dict[str, str]:
-    """This process's environment, with runs going to `artifacts`."""
+def environment(artifacts: Path, **changes: str) -> dict[str, str]:
+    """This process's environment, with runs going to `artifacts`, and nowhere else."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TORCH_LAB_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode beside it
-    return kept | THREADS | {"TORCH_LAB_ARTIFACTS": str(artifacts), "TMPDIR": str(artifacts)}
+    own = {"TORCH_LAB_ARTIFACTS": str(artifacts), "TMPDIR": str(artifacts)}
+    return kept | THREADS | own | {"TORCH_LAB_OFFLINE": "true"} | changes
 
 
 def installed(name: str) -> list[str]:
@@ -50,23 +51,26 @@ def elapsed(words: Sequence[str], artifacts: Path) -> float:
 
 
 @contextlib.contextmanager
-def silently(artifacts: Path) -> Iterator[None]:
+def silently(artifacts: Path, **changes: str) -> Iterator[None]:
     """Runs of this process go to `artifacts`, and what they print goes nowhere."""
-    before = os.environ.get("TORCH_LAB_ARTIFACTS")
-    os.environ["TORCH_LAB_ARTIFACTS"] = str(artifacts)
+    before = dict(os.environ)
+    os.environ.update({"TORCH_LAB_ARTIFACTS": str(artifacts), "TORCH_LAB_OFFLINE": "true"})
+    os.environ.update(changes)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        del os.environ["TORCH_LAB_ARTIFACTS"]
-        if before is not None:
-            os.environ["TORCH_LAB_ARTIFACTS"] = before
+        os.environ.clear()
+        os.environ.update(before)
 
 
-def train(experiment: str, artifacts: Path, *overrides: str) -> None:
-    """The whole of `train`, from its options on: claim, lock, journal, checkpoints, record."""
+def train(experiment: str, artifacts: Path, *overrides: str, **changes: str) -> None:
+    """The whole of `train`, from its options on: claim, lock, journal, checkpoints, record.
+
+    `changes` are variables of the environment in which it runs.
+    """
     from torch_lab.tasks.options import TrainOptions
     from torch_lab.tasks.train import train as task
 
-    with silently(artifacts):
+    with silently(artifacts, **changes):
         task(TrainOptions(script=EXPERIMENTS / experiment / "hparams.py", overrides=overrides))
