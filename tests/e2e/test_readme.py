@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
+from clearml_server.fixture import ClearMLServer
 from helpers import kill, wait_for
 from pages import Block, Command, blocks, commands
+from torch_lab.mirror.senders import read_state
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -23,8 +29,10 @@ GUIDE = ROOT / "docs" / "example.md"
 EXPERIMENTS = ROOT / "docs" / "experiments.md"
 LATER = tuple(ROOT / "docs" / name for name in ("hparams.md", "library.md"))  # on its project
 MOVING = ROOT / "docs" / "moving.md"
-PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING)
+CLEARML = ROOT / "docs" / "clearml.md"
+PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING, CLEARML)
 BIN = Path(sys.executable).parent
+Variables = Mapping[str, str]
 # Tried elsewhere: what `make demo` runs is compared below, `make test` runs this.
 NOT_HERE = ("make demo", "source .venv/bin/activate", "pip install .")
 
@@ -51,21 +59,23 @@ def copy(empty: Path) -> Path:
     return root
 
 
-def environment() -> dict[str, str]:
-    """A user's shell after `source .venv/bin/activate`."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("TORCH_LAB_", "PYTEST_"))}
+def environment(variables: Variables = MappingProxyType({})) -> dict[str, str]:
+    """A user's shell after `source .venv/bin/activate`; without a ClearML server, unless told."""
+    leaking = ("TORCH_LAB_", "PYTEST_", "CLEARML_", "TRAINS_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(leaking)}
     kept.pop("PYTHONPATH", None)
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     # One thread: several that wait for each other take minutes where other tests run beside them.
-    return kept | {"PATH": path, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    kept |= {"PATH": path, "COLUMNS": "120", "OMP_NUM_THREADS": "1", "TORCH_LAB_OFFLINE": "true"}
+    return kept | variables
 
 
-def run(command: Command, root: Path) -> None:
+def run(command: Command, root: Path, variables: Variables) -> None:
     """Type a command; it succeeds and says what is shown."""
     done = subprocess.run(
         ["bash", "-c", command.text],
         cwd=root,
-        env=environment(),
+        env=environment(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -75,7 +85,7 @@ def run(command: Command, root: Path) -> None:
     assert not command.missing(done.stdout), f"$ {command.text}\n{done.stdout}"
 
 
-def follow(block: Block, root: Path) -> None:
+def follow(block: Block, root: Path, variables: Variables = MappingProxyType({})) -> None:
     """Do what a block says: save the file, run what is no file, type the commands."""
     if block.language == "python" and block.file is not None:
         (root / block.file).parent.mkdir(parents=True, exist_ok=True)
@@ -83,13 +93,17 @@ def follow(block: Block, root: Path) -> None:
     elif block.language == "python":
         code = ["-c", block.text]
         done = subprocess.run(
-            [sys.executable, *code], cwd=root, env=environment(), capture_output=True, text=True
+            [sys.executable, *code],
+            cwd=root,
+            env=environment(variables),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
     elif block.language == "console":
         for command in block.commands:
             if command.text not in NOT_HERE:
-                run(command, root)
+                run(command, root, variables)
 
 
 def cut(script: str, root: Path) -> None:
@@ -170,6 +184,34 @@ def test_the_pages_after_it_come_true(page: Path, empty: Path) -> None:
 def test_the_page_on_moving_comes_true(empty: Path) -> None:
     for block in blocks(MOVING):
         follow(block, empty)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_on_clearml_comes_true(copy: Path, clearml_server: ClearMLServer) -> None:
+    try:
+        for block in blocks(CLEARML):
+            follow(block, copy, clearml_server.environment)
+    finally:
+        end_sender(copy / "data" / "artifacts")
+    states = {task["name"]: task["status"] for task in clearml_server.tasks()}
+    assert states == {
+        "00_digits-hparams_v0": "completed",
+        "00_digits-hparams_v1": "queued",
+        "00_digits-small_lr_v0": "completed",
+        "02_sdk-hparams_v0": "completed",
+        "dev_00_digits-hparams_v0": "completed",
+        "dev_00_digits-small_lr_v0": "completed",
+        "digits": "completed",  # the Dataset
+    }
+
+
+def end_sender(artifacts: Path) -> None:
+    """End what a training has left to send in the background."""
+    news = read_state(artifacts)
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        if b"--follow" in Path(f"/proc/{news.pid}/cmdline").read_bytes():
+            os.kill(news.pid, signal.SIGKILL)
 
 
 def make(*words: str) -> str:
