@@ -67,7 +67,8 @@ class _Parts:
     @property
     def problem(self) -> str | None:
         """Why a file could not be uploaded."""
-        return self.models.problem or self.artifacts.problem or self.flow.problem
+        pauses = (self.models.pause, self.artifacts.pause, self.flow.pause)
+        return next((each.problem for each in pauses if each.problem), None)
 
 
 class Sending:

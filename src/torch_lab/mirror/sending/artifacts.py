@@ -16,12 +16,10 @@ from torch_lab.errors import ServerError
 from torch_lab.mirror.sending.ledger import Ledger
 from torch_lab.mirror.sending.places import Places
 from torch_lab.mirror.sending.target import Target
-from torch_lab.mirror.sending.uploads import Upload
+from torch_lab.mirror.sending.uploads import Pause, Upload
 from torch_lab.recording.items import Item
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.segments import segments
-
-_PAUSES = (5.0, 120.0)  # seconds after a failure, at first and at most
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,7 @@ class Artifacts:
         self._ledger = ledger
         self._places = places
         self._under_way: _UnderWay | None = None
-        self._pause, self._paused = _PAUSES[0], 0.0
-        self.problem: str | None = None
+        self.pause = Pause()
         self.sent: list[tuple[str, int]] = []
 
     def note(self, item: Item) -> None:
@@ -90,7 +87,7 @@ class Artifacts:
             if not self._under_way.upload.poll():
                 return True
             self._finish(self._under_way)
-        while time.monotonic() >= self._paused:
+        while self.pause.over:
             wanted = next(self._missing(ended=ended), None)
             if wanted is None:
                 break
@@ -151,7 +148,7 @@ class Artifacts:
             sent = temporary or piece.path
             digest, size = _digest(sent)
         except OSError as error:
-            self._hold_back(f"{piece.path} can't be read: {error.strerror or error}")
+            self.pause.begin(f"{piece.path} can't be read: {error.strerror or error}")
             return
         facts = {
             **self._ledger.mirror.artifacts.get(piece.key, {}),
@@ -177,11 +174,11 @@ class Artifacts:
         try:
             done.upload.result()
         except ServerError as error:
-            self._hold_back(error.message)
+            self.pause.begin(error.message)
             return
         finally:
             self._let_go(done)
-        self.problem, self._pause = None, _PAUSES[0]
+        self.pause.forget()
         self._register(done)
         self.sent.append((done.key, done.facts["size"]))
 
@@ -190,11 +187,6 @@ class Artifacts:
         if done.temporary is not None:
             with suppress(OSError):
                 done.temporary.unlink()
-
-    def _hold_back(self, reason: str) -> None:
-        self.problem = reason
-        self._paused = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _PAUSES[1])
 
     def _register(self, done: _UnderWay) -> None:
         facts = done.facts

@@ -18,6 +18,7 @@ from torch_lab.mirror import events
 from torch_lab.mirror.sending.artifacts import Artifacts
 from torch_lab.mirror.sending.ledger import Ledger
 from torch_lab.mirror.sending.lines import MOST, Batch, Event, Journal, Printed, Stream
+from torch_lab.mirror.sending.uploads import Pause
 from torch_lab.mirror.server import Server
 from torch_lab.recording import items, machine
 from torch_lab.store import journal
@@ -26,7 +27,6 @@ from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import Record
 
 _AHEAD = 16  # batches that are announced at once
-_PAUSES = (5.0, 60.0)  # seconds after a file could not be uploaded, at first and at most
 
 
 class NotUploaded(Exception):
@@ -79,8 +79,7 @@ class Flow:
         self._doubtful = dict(ledger.mirror.in_flight)
         self._origin: float | None = None  # of the machine's use
         self.counts = Counts()
-        self.problem: str | None = None
-        self._pause, self._paused = _PAUSES[0], 0.0
+        self.pause = Pause()
         self._metrics = Journal(run.metrics, journal.parse, self._scalars)
         self._media = Journal(run.media, items.parse, self._items)
         self._streams: list[Stream] = [self._metrics, *self._logs(), self._media]
@@ -105,18 +104,19 @@ class Flow:
         return max(0, sum(stream.left(positions) for stream in self._streams))
 
     def _push(self, stream: Stream, *, ended: bool) -> bool:
-        if stream is self._media and time.monotonic() < self._paused:
+        if stream is self._media and not self.pause.over:
             return False
         try:
             batch = stream.read(self._ledger.mirror.positions, ended=ended)
         except NotUploaded as error:
-            self._hold_back(error.reason)
+            self.pause.begin(error.reason)
+            self._said = set(self._ledger.mirror.said)
             return False
         if not batch.positions:
             return False
         self._send(batch)
         if stream is self._media:
-            self.problem, self._pause = None, _PAUSES[0]
+            self.pause.forget()
         return True
 
     def _send(self, batch: Batch) -> None:
@@ -136,12 +136,6 @@ class Flow:
         mirror.positions.update(batch.positions)
         mirror.said = sorted(self._said)
         self._ledger.note()
-
-    def _hold_back(self, reason: str) -> None:
-        self.problem = reason
-        self._said = set(self._ledger.mirror.said)
-        self._paused = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _PAUSES[1])
 
     # -- lines of the log, each once -----------------------------------------------------------
 

@@ -18,14 +18,13 @@ from torch_lab.mirror.finding import making_sense
 from torch_lab.mirror.sending.ledger import Ledger
 from torch_lab.mirror.sending.places import Places
 from torch_lab.mirror.sending.target import Target
-from torch_lab.mirror.sending.uploads import Upload
+from torch_lab.mirror.sending.uploads import Pause, Upload
 from torch_lab.mirror.server import Server
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
 
 NAMES = ("best", "last")
 _REST = 4.0  # a newer `last` waits for so many times what the upload of the one before took
-_PAUSES = (5.0, 120.0)  # seconds after a failure, at first and at most
 
 
 @dataclass
@@ -58,8 +57,7 @@ class Models:
         self._places = places
         self._under_way: _UnderWay | None = None
         self._not_before = 0.0  # when `last` may be sent again while the run lives
-        self._pause, self._paused = _PAUSES[0], 0.0
-        self.problem: str | None = None
+        self.pause = Pause()
         self.sent: list[tuple[str, int]] = []
 
     def step(self, record: Record, *, ended: bool, idle: bool) -> bool:
@@ -68,7 +66,7 @@ class Models:
             if not self._under_way.upload.poll():
                 return True
             self._finish(self._under_way)
-        if time.monotonic() < self._paused:
+        if not self.pause.over:
             return False
         wanted = next(self._wanted(record, ended=ended, idle=idle), None)
         if wanted is not None:
@@ -139,11 +137,11 @@ class Models:
         try:
             done.upload.result()
         except ServerError as error:
-            self._hold_back(error.message)
+            self.pause.begin(error.message)
             return
         finally:
             self._let_go(done)
-        self.problem, self._pause = None, _PAUSES[0]
+        self.pause.forget()
         self._register(done.name, done.entry, done.url)
         self.sent.append((done.name, done.entry.size or 0))
 
@@ -152,11 +150,6 @@ class Models:
         if done.kept is not None:
             with suppress(OSError):
                 done.kept.unlink()
-
-    def _hold_back(self, reason: str) -> None:
-        self.problem = reason
-        self._paused = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _PAUSES[1])
 
     # -- its entry on the server -----------------------------------------------------------------
 

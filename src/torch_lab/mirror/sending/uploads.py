@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from torch_lab.errors import ServerError
@@ -12,6 +13,30 @@ from torch_lab.mirror.patience import seconds_for
 SMALL = 2 << 20  # bytes: sent sooner than a process is started
 _SMALL_WAIT = 20.0  # seconds for a small one, since all else waits for it
 _MORE = 15.0  # seconds for the process's own start
+_PAUSES = (5.0, 60.0)  # seconds after a failure, at first and at most
+
+
+class Pause:
+    """When a next upload may be tried after failures: later and later."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        self._seconds, self._until = _PAUSES[0], 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether an upload may be tried."""
+        return time.monotonic() >= self._until
+
+    def begin(self, problem: str) -> None:
+        """An upload has failed."""
+        self.problem = problem
+        self._until = time.monotonic() + self._seconds
+        self._seconds = min(2 * self._seconds, _PAUSES[1])
+
+    def forget(self) -> None:
+        """An upload has succeeded."""
+        self.problem, self._seconds = None, _PAUSES[0]
 
 
 class Upload:
