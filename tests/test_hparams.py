@@ -183,7 +183,7 @@ def test_clearml_keywords_without_meaning_are_accepted_and_named():
     checked = hparams.check({"task": clearml_init})
     assert checked.task == clearml_init
     named = {notice.split()[0] for notice in checked.notices}
-    meaning = {"project_name", "task_type", "tags", "output_uri"}  # and sdk, some day
+    meaning = {"project_name", "task_type", "tags", "output_uri", "sdk"}
     assert named == {f"task.{key}" for key in clearml_init.keys() - meaning}
     assert len(checked.notices) == len(named)
 
