@@ -190,3 +190,19 @@ def test_aborted_in_the_web_page(alone: MirroredLab, clearml_server: ClearMLServ
     os.kill(resumed.pid, signal.SIGTERM)
     assert alone.ended(resumed).status == 143
     assert alone.run(RUN).record["reason"] == "SIGTERM"
+
+
+def test_a_sender_that_was_started_for_another_server_gives_way(
+    lab: MirroredLab, shared_clearml_server: ClearMLServer
+) -> None:
+    patient = {"TORCH_LAB_SYNC_PATIENCE": "60"}
+    nowhere = {**patient, "CLEARML_API_HOST": "http://127.0.0.1:1"}
+    first = lab.done("train", HPARAMS, "-d", "2", env=nowhere)
+    assert "pending for ClearML" in first.err
+    (before,) = lab.senders()
+    second = lab.done("train", HPARAMS, *SLOW, env=patient)
+    assert "warning" not in second.err
+    assert f"sent to ClearML: {page_of(lab)}" in second.err
+    assert before not in lab.senders()
+    assert task_of(lab, shared_clearml_server)["status"] == "completed"
+    wait_for(lambda: lab.mirror(f"dev_{RUN}").done)  # what the first one could not send

@@ -252,6 +252,13 @@ def test_nobody_listens(monkeypatch):
         connected(Wild(DEAD), monkeypatch)
 
 
+def test_a_connection_that_is_closed_without_an_answer(wild: Wild, monkeypatch):
+    server = connected(wild, monkeypatch)
+    wild.answers["*"] = lambda handler: handler.raw(b"")
+    with pytest.raises(ServerUnreachable, match="reached: it closes the connection without an"):
+        server.call("tasks.get_all")
+
+
 def test_a_name_that_does_not_exist(monkeypatch):
     message = "can't be reached: the name no-such-host.invalid is not (known here|resolved in time)"
     with ending_within(8), pytest.raises(ServerUnreachable, match=message):

@@ -301,6 +301,21 @@ def test_a_forgotten_run_is_sent_again_when_it_is_named(project: Synced) -> None
     same(project, made)
 
 
+def test_a_run_whose_task_was_reset_is_sent_again_when_it_is_named(project: Synced) -> None:
+    made = whole_run(project.artifacts)
+    project.sync()
+    (task,) = project.server.tasks()
+    project.server.call("tasks.reset", task=task["id"], force=True)
+    name = made.run.name
+    assert project.sync().out == (
+        f"{name}: was sent, but its task was reset on the server; `lab sync {name}` sends it"
+        " again\n"
+    )
+    assert f"{name}: sent" in project.sync(name).out
+    same(project, made)
+    assert project.sync().out == "1 run up to date\n"
+
+
 def test_a_run_that_is_forgotten_under_way_gets_a_new_task(project: Synced) -> None:
     made = project.begun().batches(20).checkpoint("last")
     project.sync()
@@ -387,4 +402,4 @@ def test_mistakes(project: Synced) -> None:
 
 
 def test_an_empty_folder_has_nothing_to_send(shared: Synced) -> None:
-    assert shared.sync().out == f"no runs in {shared.artifacts}\n"
+    assert shared.sync().out == f"no runs to send in {shared.artifacts}\n"

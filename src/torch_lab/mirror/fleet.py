@@ -106,6 +106,12 @@ class Fleet:
         ship.problem, ship.pause = ship.sending.mirror.problem, _PAUSES[0]
         return turn
 
+    def hurry(self) -> None:
+        """Try again at once whatever has failed."""
+        for ship in self.ships.values():
+            ship.not_before, ship.pause = 0.0, _PAUSES[0]
+            ship.sending.hurry()
+
     def leave(self, ship: Ship) -> None:
         """End sending a run; another process may then."""
         self.ships.pop(ship.run.name, None)

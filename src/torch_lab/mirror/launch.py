@@ -27,6 +27,7 @@ TICK = 0.5  # seconds between two looks while there is something to tell
 PAUSE = 5.0  # seconds between two looks later on
 AGAIN = (1.0, 300.0)  # seconds before a sender that died at once is started again: first, at most
 _STILLBORN = 10.0  # seconds; a sender that lives for less died at once
+_GIVING_WAY = 20.0  # seconds that another sender has to end
 _LARGEST_LOG = 1_000_000  # bytes
 _ROOT = Path(__file__).parents[2]
 # Found like this wherever torch-lab lies, and whatever lies in the working directory. The thread
@@ -54,16 +55,26 @@ class Watch:
         self._say = say
         self._said: set[str] = set()
         self._sender: subprocess.Popen[bytes] | None = None
+        self._began = time.monotonic()
         self._started = 0.0
         self._pause = 0.0
         self._deaths = 0
+        self._outdated = 0  # the sender that is to give way to one of ours
         self._run: RunDirectory | None = None
         self._woken = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._watch, name="sender", daemon=True)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Begin; returns at once. A sender that reaches no server gives way to one of ours.
+
+        It may have been started for another server, or be waiting until it asks again.
+        """
+        news = self.news()
+        if news.state in AWAY:
+            self._outdated = news.pid
+            senders.hurry(self._settings.artifacts)
+        self._began = time.monotonic()
         self._thread.start()
 
     def follow(self, run: RunDirectory) -> None:
@@ -87,7 +98,9 @@ class Watch:
 
     def news(self) -> State:
         """What the sender that is at work says of itself."""
-        return senders.current(self._settings.artifacts, self._settings.lost_after)
+        news = senders.current(self._settings.artifacts, self._settings.lost_after)
+        outdated = news.pid == self._outdated and time.monotonic() - self._began < _GIVING_WAY
+        return State() if outdated else news
 
     @property
     def failed(self) -> bool:

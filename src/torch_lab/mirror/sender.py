@@ -48,6 +48,7 @@ class Sender:
         self._looked = 0.0
         self._told: set[str] = set()  # damaged runs
         self._needed = time.monotonic()  # when something was last sent, or trained
+        self._hurried = senders.hurried(settings.artifacts)
 
     def follow(self) -> None:
         """Send until there is no reason to stay."""
@@ -56,7 +57,7 @@ class Sender:
             while True:
                 if time.monotonic() - self._looked >= _LOOK:
                     self._look()
-                    if self._over():
+                    if self._over() or self._gives_way():
                         return
                 if not self._round():
                     time.sleep(_TICK)
@@ -106,6 +107,19 @@ class Sender:
             self._needed = now
             return False
         return not self._waiting or now - self._needed > self._settings.sync_patience
+
+    def _gives_way(self) -> bool:
+        """Whether to end for another: whoever is in a hurry may know a server that answers."""
+        asked = senders.hurried(self._settings.artifacts)
+        if asked == self._hurried:
+            return False
+        self._hurried = asked
+        if self._state.state in senders.AWAY:
+            self._say("gives way to another sender")
+            return True
+        if self._fleet is not None:
+            self._fleet.hurry()
+        return False
 
     def _beside_lives(self) -> bool:
         return self._beside is not None and self._beside.liveness() is Liveness.ALIVE

@@ -7,11 +7,13 @@ There is one for each host and folder; whoever holds the lock in its home is it.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch_lab.store.failures import storing
+from torch_lab.store.heartbeat import touch
 from torch_lab.store.host import hostname
 from torch_lab.store.lock import holder_of, is_alive
 from torch_lab.store.paths import RunDirectory
@@ -57,6 +59,20 @@ def current(artifacts: Path, lost_after: float) -> State:
     return state if known and is_alive(place, holder, lost_after) else State()
 
 
+def hurry(artifacts: Path) -> None:
+    """Have the sender here try again at once; one that reaches no server gives way to another."""
+    with suppress(OSError):  # it tries again anyhow, later
+        touch(_wish(artifacts))
+
+
+def hurried(artifacts: Path) -> float:
+    """When somebody last asked for that; 0 for never."""
+    try:
+        return _wish(artifacts).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def write_state(artifacts: Path, state: State) -> None:
     """Replace what is said of the sender."""
     file = _state_file(artifacts)
@@ -74,6 +90,10 @@ def read_state(artifacts: Path) -> State:
     except (OSError, ValueError, TypeError, RecursionError):
         return State()
     return State(**{name: value for name, value in known.items() if _fits(name, value)})
+
+
+def _wish(artifacts: Path) -> Path:
+    return home(artifacts).path / "hurry"
 
 
 def _state_file(artifacts: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from http.client import RemoteDisconnected
 from urllib.parse import urlsplit, urlunsplit
 
 from torch_lab.store.secrets import mask_text
@@ -50,6 +51,8 @@ def reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             said = getattr(cause, "verify_message", None) or cause.reason or "no TLS"
             return clean(f"no safe connection ({said})")
+        if isinstance(cause, RemoteDisconnected):
+            return "it closes the connection without an answer"
         if isinstance(cause, OSError) and cause.strerror and cause.errno:
             return clean(cause.strerror[0].lower() + cause.strerror[1:])
         nested = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]

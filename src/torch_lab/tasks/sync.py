@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch_lab.errors import RunLocked, ServerUnreachable, StoreError, UsageError
+from torch_lab.mirror import senders
 from torch_lab.mirror.backlog import Backlog, Candidate, look_at
 from torch_lab.mirror.fleet import Fleet, Ship, forget, sender_of
 from torch_lab.mirror.sender import ancestors
@@ -46,14 +48,15 @@ class Sync:
                 self._pending(name, problem)
         server = Server.connect()
         fleet = Fleet(server, self._backlog.runs.get, self._settings.lost_after, self._say)
+        ordered = self._in_order(chosen)
         try:
-            self._send_all(fleet, self._in_order(chosen), named=bool(words))
+            self._send_all(fleet, ordered, named=bool(words))
         finally:
             fleet.dissolve()
         if self._up_to_date and not words:
             self._say(f"{plural(self._up_to_date, 'run')} up to date")
-        elif not chosen and not self._failed:
-            self._say(f"no runs in {self._settings.artifacts}")
+        elif not ordered and not self._failed:
+            self._say(f"no runs to send in {self._settings.artifacts}")
         return int(self._failed)
 
     # -- which runs ----------------------------------------------------------------------------
@@ -87,26 +90,25 @@ class Sync:
         gone = _without_task(fleet.server, done)
         for position, each in enumerate(runs):
             try:
-                self._one(fleet, each, gone=each.run.name in gone, named=named, done=each in done)
+                self._one(fleet, each, gone=gone.get(each.run.name), named=named, done=each in done)
             except ServerUnreachable as error:
                 for rest in runs[position:]:
                     if rest not in done:
                         self._pending(rest.run.name, error.message)
                 return
 
-    def _one(self, fleet: Fleet, each: Candidate, *, gone: bool, named: bool, done: bool) -> None:
+    def _one(
+        self, fleet: Fleet, each: Candidate, *, gone: str | None, named: bool, done: bool
+    ) -> None:
         name = each.run.name
         if gone and not named:
-            self._say(
-                f"{name}: was sent, but its task is gone from the server;"
-                f" `lab sync {name}` sends it again"
-            )
+            self._say(f"{name}: was sent, but its task {gone}; `lab sync {name}` sends it again")
         elif done and not gone:
             self._up_to_date += 1
             if named:
                 self._say(f"{name}: up to date, {_page(each.mirror)}")
         else:
-            self._send(fleet, each, anew=gone)
+            self._send(fleet, each, anew=gone is not None)
 
     # -- one run -------------------------------------------------------------------------------
 
@@ -158,6 +160,7 @@ class Sync:
         """Wait while another process sends the run, and go on with it should that end."""
         name, lost_after = each.run.name, self._settings.lost_after
         seen, moved = b"", time.monotonic()
+        senders.hurry(self._settings.artifacts)
         while (sender := sender_of(each.run, lost_after)) is not None:
             now = look_at(each.run, lost_after)
             if now.live:
@@ -167,7 +170,7 @@ class Sync:
             if content != seen:
                 seen, moved = content, time.monotonic()
             elif time.monotonic() - moved > _PATIENCE:
-                self._pending(name, f"{sender} sends it ({_left(now.mirror)})")
+                self._pending(name, f"{sender} goes on sending it ({_standing(now.mirror)})")
                 return
             self._show(f"{name}: {sender} sends it, {_left(now.mirror)}")
             time.sleep(_TICK)
@@ -209,15 +212,23 @@ def summary(sent: Sent) -> str:
     return ", ".join(words)
 
 
-def _without_task(server: Server, done: Sequence[Candidate]) -> set[str]:
-    """The names of runs that were sent, and whose task the server does not have any more."""
-    known: set[str] = set()
+def _without_task(server: Server, done: Sequence[Candidate]) -> dict[str, str]:
+    """What became of the task of each run that was sent and whose task is empty or gone."""
+    known: dict[str, Any] = {}
     ids = [each.mirror.task_id for each in done if each.mirror]
+    wanted = ["id", "status"]
     for start in range(0, len(ids), _MANY):
         some = ids[start : start + _MANY]
-        found = server.call("tasks.get_all", id=some, only_fields=["id"], page_size=_MANY, page=0)
-        known |= {task["id"] for task in found["tasks"]}
-    return {each.run.name for each in done if each.mirror and each.mirror.task_id not in known}
+        found = server.call("tasks.get_all", id=some, only_fields=wanted, page_size=_MANY, page=0)
+        known |= {task["id"]: task.get("status") for task in found["tasks"]}
+    gone: dict[str, str] = {}
+    for each in done:
+        task = each.mirror.task_id if each.mirror else None
+        if task not in known:
+            gone[each.run.name] = "is gone from the server"
+        elif known[task] == "created":  # a run's end was sent, so it was more than that
+            gone[each.run.name] = "was reset on the server"
+    return gone
 
 
 def _amount(sent: Sent) -> int:
@@ -230,6 +241,11 @@ def _left(mirror: Mirror | None) -> str:
     rest = mirror.left if mirror else {}
     text = ", ".join(f"{count} {what}" for what, count in rest.items())
     return f"{text} left" if text else "nearly done"
+
+
+def _standing(mirror: Mirror | None) -> str:
+    """What stands in the way of the rest, or how much it is."""
+    return (mirror.problem if mirror else None) or _left(mirror)
 
 
 def _page(mirror: Mirror | None) -> str:

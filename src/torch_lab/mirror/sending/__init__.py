@@ -21,7 +21,7 @@ from torch_lab.mirror.sending.ledger import Ledger
 from torch_lab.mirror.sending.models import Models
 from torch_lab.mirror.sending.places import Places
 from torch_lab.mirror.sending.target import LIVE, ParentTask, Target, output_uri
-from torch_lab.mirror.sending.uploads import send
+from torch_lab.mirror.sending.uploads import Pause, send
 from torch_lab.mirror.server import Server
 from torch_lab.mirror.state import Mirror
 from torch_lab.store import record as records
@@ -67,8 +67,12 @@ class _Parts:
     @property
     def problem(self) -> str | None:
         """Why a file could not be uploaded."""
-        pauses = (self.models.pause, self.artifacts.pause, self.flow.pause)
-        return next((each.problem for each in pauses if each.problem), None)
+        return next((each.problem for each in self.pauses if each.problem), None)
+
+    @property
+    def pauses(self) -> tuple[Pause, ...]:
+        """The pauses after failed uploads."""
+        return self.models.pause, self.artifacts.pause, self.flow.pause
 
 
 class Sending:
@@ -135,6 +139,11 @@ class Sending:
         self.mirror.abort = round(time.time(), 3)
         self._ledger.save()
         return True
+
+    def hurry(self) -> None:
+        """Try again at once what could not be uploaded."""
+        for pause in self._parts.pauses if self._parts is not None else ():
+            pause.cut_short()
 
     def close(self) -> None:
         """Let go; what is under way is begun again by the next sender."""

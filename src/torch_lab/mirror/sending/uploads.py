@@ -34,6 +34,10 @@ class Pause:
         self._until = time.monotonic() + self._seconds
         self._seconds = min(2 * self._seconds, _PAUSES[1])
 
+    def cut_short(self) -> None:
+        """Let the next upload be tried at once."""
+        self._until = 0.0
+
     def forget(self) -> None:
         """An upload has succeeded."""
         self.problem, self._seconds = None, _PAUSES[0]
