@@ -239,6 +239,8 @@ def test_infer_leaves_version_to_the_arguments_behind_the_script():
         (("-results", "h.py"), "unknown option -results"),
         (("h.py", "--checkpoint"), "--checkpoint needs a value"),
         (("h.py", "--checkpoint", "--trust"), "--checkpoint needs a value"),
+        (("h.py", "--checkpoint", ""), "--checkpoint is empty\nwrite `--checkpoint RUN[:NAME]`"),
+        (("h.py", "--checkpoint= "), "--checkpoint is empty"),
         (("h.py", "--gpu-devices", "0,0"), "GPU 0 more than once"),
         (("h.py", "--set", "x"), "KEY=VALUE"),
         (("h.py", "--checkpoint", "a", "--checkpoint=b"), "--checkpoint is given twice"),

@@ -315,3 +315,11 @@ class TestLoadingSafely:
             archive.writestr("hello", "x")
         with pytest.raises(CheckpointDamaged, match="can't be read as a checkpoint"):
             files.load(tmp_path / "a.ckpt")
+
+
+def test_a_state_dict_that_was_saved_alone_keeps_its_versions(tmp_path: Path) -> None:
+    norm = nn.BatchNorm1d(2)
+    torch.save(norm.state_dict(), tmp_path / "alone.pt")
+    contents = files.load(tmp_path / "alone.pt")
+    assert contents.keys() == norm.state_dict().keys()
+    assert contents._metadata == norm.state_dict()._metadata

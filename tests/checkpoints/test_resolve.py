@@ -102,6 +102,19 @@ class TestRuns:
         script.write_text("hparams = {}")
         assert artifacts.batch("00_digits/hparams.py") == 7
 
+    def test_one_that_was_fetched_too_early_says_so(self, artifacts: Artifacts) -> None:
+        fetched = {"server": "http://host", "task_id": "f" * 32}
+        for status in ("running", "completed"):
+            artifacts.run(status=status, fetched=fetched)
+        assert artifacts.batch("00_digits-hparams_v0") == 3
+        assert artifacts.said == [
+            "last (epoch 0, batch 3) of run 00_digits-hparams_v0, which was fetched while it was"
+            " still training; `lab pull 00_digits-hparams_v0` brings what there is now"
+        ]
+        artifacts.said.clear()
+        assert artifacts.batch("00_digits-hparams_v1") == 3
+        assert artifacts.said == []
+
     def test_a_file_of_the_experiments_own_callback(self, artifacts: Artifacts) -> None:
         artifacts.run()
         files.save({"batch": 9}, artifacts.folder() / "epoch=0-step=9.ckpt")

@@ -706,20 +706,35 @@ def test_a_checkpoint_of_another_architecture(lab: Lab, module: str) -> None:
 
 def test_files_that_hold_something_else(lab: Lab) -> None:
     torch.save(torch.ones(3), lab.root / "tensor.ckpt")
-    torch.save({"hidden.0.weight": torch.ones(4, 2)}, lab.root / "bare.ckpt")
+    torch.save({"epoch": 3, "weight": torch.ones(4, 2)}, lab.root / "bare.ckpt")
     for verb in ("train", "infer"):
         assert mistake(use(lab, verb, "tensor.ckpt")) == (
             f"{lab.root}/tensor.ckpt can't be read as a checkpoint: it holds a Tensor"
         )
     assert mistake(lab.infer("bare.ckpt")) == (
-        f"checkpoint {lab.root}/bare.ckpt holds no weights: expected a dict of them as"
-        " \"state_dict\", found 'hidden.0.weight'"
+        f"checkpoint {lab.root}/bare.ckpt holds no weights: expected a dict of them, alone or"
+        " as \"state_dict\", found 'epoch', 'weight'"
     )
     assert mistake(use(lab, "train", "bare.ckpt")) == (
         f"checkpoint {lab.root}/bare.ckpt holds no training state: it has no 'state_dict', no"
+        " 'pytorch-lightning_version'"
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_state_dict_that_was_saved_alone(trained: Lab, prefix: str) -> None:
+    """What ClearML's users upload; it has weights, and no training state."""
+    weights = trained.newest().checkpoint()["state_dict"]
+    named = {f"{prefix}{name}": value for name, value in weights.items()}
+    torch.save(named, trained.root / "alone.ckpt")
+    assert trained.infer("alone.ckpt").status == 0
+    assert mistake(use(trained, "train", "alone.ckpt")) == (
+        f"checkpoint {trained.root}/alone.ckpt holds no training state: it has no 'state_dict', no"
         " 'pytorch-lightning_version'\n"
         'To take over only its weights: "checkpoint": {"weights_only": True}.'
     )
+    only = use(trained, "train", "alone.ckpt", "checkpoint.weights_only=True")
+    assert (only.status, "alone.ckpt (weights)" in only.out) == (0, True)
 
 
 def test_weights_alone_are_no_training_state(trained: Lab) -> None:

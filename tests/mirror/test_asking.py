@@ -56,7 +56,7 @@ def test_a_question_that_may_take_for_ever(shared_clearml_server, file: str, mon
 def test_a_refusal_comes_with_its_codes(wild: Wild, file: str, monkeypatch):
     using(wild, monkeypatch)
     wild.answers["/"] = plain(b"", status=413)
-    with pytest.raises(ServerRefused, match=r"the server answers 413$") as caught:
+    with pytest.raises(ServerRefused, match=r"the file server answers 413$") as caught:
         ask("upload", 20, file=file, url=f"{wild.url}/a", deadline=10)
     assert (caught.value.code, caught.value.subcode) == (413, 0)
 

@@ -281,6 +281,14 @@ class TestTasksOfOldVersions:
         assert "it has last, epoch=1-step=7, " in outcome.err
         assert files(here) == []
 
+    def test_its_only_one_by_another_name(self, here: MirroredLab, elsewhere: Elsewhere) -> None:
+        file = elsewhere.run.path / "checkpoints" / "step-4.ckpt"
+        task = Content(elsewhere.server).old_task("one of another name", "old", {"weights": file})
+        outcome = infer(here, task)
+        assert outcome.status == 2
+        assert f"It is taken by its name: --checkpoint {task}:weights" in outcome.err
+        assert infer(here, f"{task}:a weights").status == 0  # the model's own name
+
 
 class TestNames:
     def test_of_several_tasks(self, here: MirroredLab, elsewhere: Elsewhere) -> None:

@@ -109,6 +109,19 @@ def test_many_of_one_name(content: Content, server: Server) -> None:
         content.task("hparams-twice", "find/two")
     with pytest.raises(RunNotFound, match=r"(?s)names 11 tasks.*and 3 more"):
         found(server, "hparams-twice")
+    with pytest.raises(RunNotFound, match=r"(?s)names 10 tasks") as caught:
+        found(server, "find/two/hparams-twice")
+    assert caught.value.hint == "Name one by its id."
+
+
+def test_runs_before_foreign_tasks_where_they_are_wanted(content: Content, server: Server) -> None:
+    run = content.task("shared", "find/one", system_tags=[FAMILY, run_tag("2f" * 16)])
+    content.task("shared", "find/two")
+    with pytest.raises(RunNotFound, match="names 2 tasks"):
+        found(server, "shared")
+    answer = finding.find(server, [("shared", None)], prefer_runs=True)
+    assert answer is not None
+    assert answer[0].id == run
 
 
 def test_archived_ones_don_t_count_beside_others(content: Content, server: Server) -> None:
@@ -156,6 +169,35 @@ class TestModels:
         details = self.details(server, stocked)
         assert finding.chosen(server, details, "last").size == 7
         assert finding.chosen(server, details, "epoch=1-step=7").size == 7
+
+    def test_by_its_own_name(self, content: Content, server: Server) -> None:
+        task = content.task("own names", "find/models")
+        for key in ("key", "other", "a other"):
+            content.model(task, key, f"file:///store/{key}.pt")
+        details = self.details(server, task)
+        assert finding.chosen(server, details, "a key").name == "key"
+        assert finding.chosen(server, details, "a other").name == "a other"  # the task's goes first
+        content.model(task, "twin", "file:///store/twin.pt")
+        twin = content.model(task, "twin2", "file:///store/twin2.pt")
+        content.server.call("models.edit", model=twin, name="a twin")
+        with pytest.raises(CheckpointNotFound):
+            finding.chosen(server, self.details(server, task), "a twin")
+
+    def test_the_only_one_of_a_foreign_task(self, content: Content, server: Server) -> None:
+        task = content.task("one model", "find/models")
+        content.model(task, "my weights", "file:///store/one.pt")
+        details = self.details(server, task)
+        with pytest.raises(CheckpointNotFound) as caught:
+            finding.chosen(server, details, "last", asked=False)
+        words = f"It is taken by its name: --checkpoint '{task}:my weights'"
+        assert caught.value.hint == words
+        with pytest.raises(CheckpointNotFound) as caught:
+            finding.chosen(server, details, "last")
+        assert caught.value.hint is None
+        content.model(task, "second", "file:///store/two.pt")
+        with pytest.raises(CheckpointNotFound) as caught:
+            finding.chosen(server, self.details(server, task), "last", asked=False)
+        assert caught.value.hint is None
 
     def test_another_name(self, server: Server, stocked: str) -> None:
         with pytest.raises(CheckpointNotFound) as caught:

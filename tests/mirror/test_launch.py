@@ -143,6 +143,19 @@ def test_the_page_is_told_once(settings, run, watch, said):
         time.sleep(0.1)
     assert said == [
         f"ClearML: {PAGE}",
+        f"warning: nothing more is sent to ClearML for now: {AWAY};"
+        " the run goes on, and the rest is sent later",
+    ]
+
+
+def test_nothing_was_sent_when_the_server_is_away_from_the_start(settings, run, watch, said):
+    with sender(settings, watch):
+        says(settings, "unreachable", AWAY)
+        state.write(run, Mirror())
+        watch.follow(run)
+        watch.start()
+        wait_for(lambda: said)
+    assert said == [
         f"warning: nothing is sent to ClearML: {AWAY};"
         " this run is recorded locally, and sent later",
     ]

@@ -84,8 +84,8 @@ def test_a_dead_server_is_one_warning_and_a_whole_run(lab: MirroredLab) -> None:
         (pending if line.startswith("pending for ClearML: ") else warnings).append(line)
     assert len(warnings) == 1
     assert warnings[0] == (
-        f"warning: nothing is sent to ClearML: the server at {address} can't be reached: connection"
-        " refused; this run is recorded locally, and sent later"
+        f"warning: nothing is sent to ClearML: the ClearML server at {address} can't be reached:"
+        " connection refused; this run is recorded locally, and sent later"
     )
     assert len(pending) == 1
     assert pending[0].endswith(f"; `lab sync {RUN}` finishes it")
@@ -145,7 +145,7 @@ def test_required_and_dead(lab: MirroredLab) -> None:
     outcome = lab.do("train", HPARAMS, env=at(address) | REQUIRED)
     assert outcome.status == 2
     assert outcome.err == (
-        f"error: the server at {address} can't be reached: connection refused\n"
+        f"error: the ClearML server at {address} can't be reached: connection refused\n"
         "The setting require-server asks for one; without a server: --offline.\n"
     )
     assert outcome.out == ""

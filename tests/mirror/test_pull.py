@@ -179,6 +179,10 @@ class TestWhatTheServerHasNot:
         assert f"task old/an old one ({task}) is no run of torch-lab 2: it has last" in outcome.err
         words = "Its checkpoints are fetched when they are named: --checkpoint"
         assert f"{words} {task}:last" in outcome.err
+        bare = Content(elsewhere.server).old_task("an empty one", "old", {})
+        outcome = here.do("lab", "pull", bare)
+        assert f"({bare}) is no run of torch-lab 2: it has none\n" in outcome.err
+        assert words not in outcome.err
 
     @pytest.mark.parametrize(("words", "got"), [((), ""), (("a", "b"), ", got 2")])
     def test_not_one_run(self, here: MirroredLab, words: tuple[str, ...], got: str) -> None:

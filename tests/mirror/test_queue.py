@@ -195,7 +195,7 @@ def test_killed_at_any_moment_nothing_half_made_is_in_the_queue(queued: QueuedLa
 def test_an_agent_that_sees_the_folder_begins_the_run_there(queued: QueuedLab) -> None:
     lab = queued.lab
     queued.lab.write(HPARAMS, (lab.root / HPARAMS).read_text() + MORE)
-    task = queued.put("-s", "pause=0.0")
+    task = queued.put("-s", "pause=0.0", "-s", "width=5")
     placeholder = lab.run(V0).record
     queued.edit(task, config__width="wide")
     assert "config/width: expected an int" in queued.train(task, status=2)
@@ -209,6 +209,13 @@ def test_an_agent_that_sees_the_folder_begins_the_run_there(queued: QueuedLab) -
     assert (record["id"], record["status"]) == (placeholder["id"], "completed")
     assert record["queued"]["agent"] == WORKER
     assert config["width"] == 7
+    # What to type next gives the edited values too.
+    assert "--set pause=0.0 --set width=7 --set 'betas=(0.8, 0.95)'" in said
+    assert record["queued"]["edited"]["config.width"] == 7
+    shown = [line.split() for line in lab.done("lab", "show", V0).out.splitlines()]
+    assert ["config.width", "7", "(edited", "in", "ClearML)"] in shown
+    assert ["trainer.init.max_epochs", "3", "(edited", "in", "ClearML)"] in shown
+    assert ["config.pause", "0.0", "(--set)"] in shown
     assert config["betas"] == {"$type": "tuple", "value": [0.8, 0.95]}
     assert config["act"] == {"$type": "repr", "value": "torch.nn.modules.activation.ReLU"}
     assert config["where"] == "here"  # as it was resolved, whatever the agent's environment says

@@ -247,7 +247,7 @@ def test_credentials_in_the_address_are_not_said(wild: Wild, monkeypatch):
 
 
 def test_nobody_listens(monkeypatch):
-    message = f"^the server at {DEAD} can't be reached: connection refused$"
+    message = f"^the ClearML server at {DEAD} can't be reached: connection refused$"
     with ending_within(3), pytest.raises(ServerUnreachable, match=message):
         connected(Wild(DEAD), monkeypatch)
 
@@ -255,7 +255,7 @@ def test_nobody_listens(monkeypatch):
 def test_a_connection_that_is_closed_without_an_answer(wild: Wild, monkeypatch):
     server = connected(wild, monkeypatch)
     wild.answers["*"] = lambda handler: handler.raw(b"")
-    with pytest.raises(ServerUnreachable, match="reached: it closes the connection without an"):
+    with pytest.raises(ServerUnreachable, match="fails: it closes the connection without an"):
         server.call("tasks.get_all")
 
 
@@ -299,12 +299,12 @@ def test_a_certificate_counts_unless_the_configuration_says_otherwise(own_tls, m
 
 FAULTS = {
     "hang": ({"kind": "hang"}, "did not answer within 0.6 s"),
-    "drop": ({"kind": "drop"}, "can't be reached: "),
-    "error": ({"kind": "error"}, "it answers 500: General data error"),
+    "drop": ({"kind": "drop"}, "the connection without an answer"),
+    "error": ({"kind": "error"}, "fails: it answers 500: General data error"),
     "maintenance": ({"kind": "error", "status": 503}, "it answers 503"),
     "garbage": ({"kind": "garbage"}, "answers, but not as a ClearML server does"),
-    "redirect": ({"kind": "redirect", "to": DEAD}, "it redirects to "),
-    "huge": ({"kind": "huge"}, "its answer is larger than 67 MB"),
+    "redirect": ({"kind": "redirect", "to": DEAD}, " redirects to "),
+    "huge": ({"kind": "huge"}, " sends more than 67 MB"),
     "trickle": ({"kind": "trickle", "seconds": 0.05}, "did not answer within 0.6 s"),
 }
 

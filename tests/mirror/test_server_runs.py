@@ -83,6 +83,22 @@ def test_filters_and_keys(here: MirroredLab, elsewhere: Elsewhere, others: Conte
     assert set(listed(here, "loss/train>0", "--limit", "1")) == {RUN}
 
 
+def test_a_run_that_was_fetched_while_it_trained(
+    here: MirroredLab, elsewhere: Elsewhere, others: Content
+) -> None:
+    """The server knows how it went on, what is here does not."""
+    here.done("lab", "pull", RUN)
+    file = here.artifacts / RUN / "run.json"
+    stale = json.loads(file.read_text()) | {"status": "running", "ended": None, "metrics": {}}
+    file.write_text(json.dumps(stale))
+    (run,) = json.loads(here.done("lab", "runs", "--server", "--json", f"name={RUN}").out)
+    original = elsewhere.record
+    assert (run["where"], run["status"], run["id"]) == ("both", "completed", original["id"])
+    assert abs(run["ended"] - original["ended"]) < 60
+    assert run["metrics"]["loss/train"] == pytest.approx(original["metrics"]["loss/train"])
+    assert run["checkpoints"]  # of which only what is here is known
+
+
 def test_for_other_programs(here: MirroredLab, elsewhere: Elsewhere, others: Content) -> None:
     done = here.done("lab", "runs", "--server", "--json", f"name={RUN}")
     (run,) = json.loads(done.out)

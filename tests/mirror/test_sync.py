@@ -374,7 +374,7 @@ def test_no_server_is_said_at_once(project: Synced) -> None:
     project.server.stop()
     outcome = project.sync(status=2)
     assert outcome.out == ""
-    assert outcome.err.startswith("error: the server at http://127.0.0.1")
+    assert outcome.err.startswith("error: the ClearML server at http://127.0.0.1")
     nowhere = {name: "" for name in project.server.environment if name.startswith("CLEARML")}
     outcome = project.sync(status=2, env={**nowhere, "HOME": str(project.root)})
     assert outcome.err.startswith("error: no ClearML server is configured\n")
@@ -403,3 +403,11 @@ def test_mistakes(project: Synced) -> None:
 
 def test_an_empty_folder_has_nothing_to_send(shared: Synced) -> None:
     assert shared.sync().out == f"no runs to send in {shared.artifacts}\n"
+
+
+def test_a_run_that_holds_nothing_yet_is_done_at_once(shared: Synced) -> None:
+    made = shared.begun("00_empty-hparams")
+    made.run.environment_file.unlink()
+    made.end("failed", "killed before it began")
+    assert shared.sync(made.run.name).out.startswith(f"{made.run.name}: sent ")
+    assert shared.mirror(made.run).done

@@ -108,12 +108,13 @@ def test_captions_are_masked(training: Training) -> None:
         (torch.rand(2, 2) * 3 - 1, "a Tensor of shape 2x2 and type float32 has values from"),
         (np.array([[0, 256]]), r"type int64 has values from 0 to 256: expected 0 to 255"),
         (torch.tensor([[0.5, float("nan")]]), "has NaN and values from 0.5 to 0.5"),
+        (torch.full((2, 2), float("nan")), "float32 has only NaN: expected 0 to 1 in an image"),
         ("nowhere.png", "can't read the image nowhere.png: No such file"),
         (__file__, "is no image that Pillow can read"),
         (object(), "can't make an image of an object"),
         (np.array([["a"]]), "an image of <U1 values: expected numbers"),
     ],
-    ids=["1d", "3d", "empty", "range", "ints", "nan", "missing", "text", "object", "letters"],
+    ids=["1d", "3d", "empty", "range", "ints", "nan", "nans", "gone", "text", "object", "letters"],
 )
 def test_what_is_no_image_is_said(training: Training, image: object, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from torch_lab.errors import CheckpointNotFound
+from torch_lab.mirror import state
+from torch_lab.mirror.state import Mirror
 from torch_lab.store import environment, find
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
@@ -118,6 +120,35 @@ def test_children_are_named(artifacts):
     text = task.describe(view(artifacts, "aaaa"), now=NOW)
     assert ["child", "00_digits-small_lr_v0", "(bbbbbbbb)"] in rows(text)
     assert ["metrics"] not in rows(text)  # a section without rows is left out
+
+
+@pytest.mark.parametrize(
+    ("mirror", "said"),
+    [
+        (Mirror(page="http://web/t", done=True, ended=NOW - 20), "http://web/t (sent)"),
+        (Mirror(page="http://web/t", done=True, ended=NOW - 60), "http://web/t (being sent)"),
+        (Mirror(page="http://web/t", problem="no\nroom"), "http://web/t (pending: no room)"),
+        (Mirror(problem="refused"), "pending: refused"),
+    ],
+    ids=["sent", "resumed", "pending", "no page"],
+)
+def test_what_was_sent_of_it(artifacts, mirror, said):
+    assert "ClearML" not in task.describe(view(artifacts, "bbbb"))
+    state.write(RunDirectory(artifacts / "00_digits-small_lr_v0"), mirror)
+    assert ["ClearML", *said.split()] in rows(task.describe(view(artifacts, "bbbb")))
+
+
+@pytest.mark.parametrize("fields", [{"status": "queued"}, {"status": "completed", "fetched": {}}])
+def test_only_runs_that_began_here_are_sent(project, fields):
+    run = store(project.artifacts, project.root, name="00_a-b_v0", id="cc" * 16, **fields)
+    state.write(run, Mirror(page="http://web/t", done=True))
+    assert "ClearML" not in task.describe(view(project.artifacts, "cccc"))
+
+
+def test_a_mirror_of_a_newer_version_hides_no_run(artifacts):
+    run = RunDirectory(artifacts / "00_digits-small_lr_v0")
+    run.mirror_file.write_text('{"format": 9}')
+    assert "ClearML" not in task.describe(view(artifacts, "bbbb"))
 
 
 def test_one_checkpoint(artifacts):

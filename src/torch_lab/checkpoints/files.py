@@ -8,6 +8,7 @@ import pickle
 import re
 import struct
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,7 +166,8 @@ def load_verified(path: Path, *, trust: bool = False) -> dict[str, Any]:
         contents = _opened(path, trust)
         if not isinstance(contents, dict):
             raise TypeError(f"it holds a {type(contents).__name__}")
-        return {key: plain.decode(value) for key, value in contents.items()}
+        decoded = {key: plain.decode(value) for key, value in contents.items()}
+        return _with_versions(decoded, contents)
     except pickle.UnpicklingError as error:
         culprit = _culprit(error)
         if culprit is None:
@@ -181,6 +183,16 @@ def load_verified(path: Path, *, trust: bool = False) -> dict[str, Any]:
     except _UNREADABLE as error:
         why = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointDamaged(f"{path} can't be read as a checkpoint: {why}") from error
+
+
+def _with_versions(decoded: dict[str, Any], contents: dict[str, Any]) -> dict[str, Any]:
+    """With the versions of submodules, which torch hangs on a state dict that is saved alone."""
+    versions = getattr(contents, "_metadata", None)
+    if versions is None:
+        return decoded
+    made = OrderedDict(decoded)
+    made._metadata = versions  # type: ignore[attr-defined]
+    return made
 
 
 def _opened(path: Path, trust: bool) -> Any:

@@ -53,6 +53,7 @@ def look(
         said = ask("find", LOOK, readings=readings, name=name, artifacts=runs)
     except CheckpointNotFound as missing:
         if isinstance(error, CheckpointError):
+            error.hint = error.hint or missing.hint
             raise _unknown(error, missing.message) from missing
         raise
     except ServerError as away:

@@ -20,7 +20,7 @@ from torch_lab.errors import (
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import CheckpointEntry, Parent
+from torch_lab.store.record import UNFINISHED, CheckpointEntry, Parent
 
 SUFFIX = ".ckpt"
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
@@ -176,6 +176,7 @@ def of_run(run: StoredRun, name: str, *, say: Callable[[str], None], server: boo
         path = run.directory.path / entry.file
         try:
             files.verify(path, entry.sha256)
+            _tell_age(run, entry, say)
             return Found(path, name, run)
         except (CheckpointDamaged, CheckpointNotFound) as error:
             why = error.message
@@ -186,6 +187,17 @@ def of_run(run: StoredRun, name: str, *, say: Callable[[str], None], server: boo
                 why = found
             say(f"{why}; trying the one before it")
     raise CheckpointDamaged(f"run {run.record.name} has no sound checkpoint {name!r} or before it")
+
+
+def _tell_age(run: StoredRun, entry: CheckpointEntry, say: Callable[[str], None]) -> None:
+    """Say which state is used of a run that may have gone on since it was fetched."""
+    name = run.record.name
+    if run.record.fetched is not None and run.record.status in UNFINISHED:
+        state = f" (epoch {entry.epoch}, batch {entry.batch})" if entry.batch >= 0 else ""
+        say(
+            f"{entry.name}{state} of run {name}, which was fetched while it was still training;"
+            f" `lab pull {name}` brings what there is now"
+        )
 
 
 def _instead(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from torch_lab.checkpoints import files
 from torch_lab.errors import CheckpointMismatch
@@ -16,14 +17,23 @@ from torch_lab.modules import load_weights
 def load_into(module: nn.Module, path: Path, *, strict: bool, trust: bool = False) -> list[str]:
     """Load the weights of a file that was verified; the lines say what did not fit."""
     contents = files.load_verified(path, trust=trust)
-    weights = contents.get("state_dict")
-    if not isinstance(weights, Mapping):
+    weights = weights_of(contents)
+    if weights is None:
         raise CheckpointMismatch(
-            f'checkpoint {path} holds no weights: expected a dict of them as "state_dict",'
-            f" found {', '.join(map(repr, contents)) or 'nothing'}"
+            f"checkpoint {path} holds no weights: expected a dict of them, alone or as"
+            f' "state_dict", found {", ".join(map(repr, contents)) or "nothing"}'
         )
     with naming(path):
         return load_weights(module, weights, strict=strict)
+
+
+def weights_of(contents: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A checkpoint's weights; a file may hold them alone, as `torch.save` of a state dict does."""
+    weights = contents.get("state_dict")
+    if isinstance(weights, Mapping):
+        return weights
+    alone = all(isinstance(k, str) and isinstance(v, Tensor) for k, v in contents.items())
+    return contents if contents and alone else None
 
 
 @contextmanager

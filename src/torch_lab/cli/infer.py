@@ -77,10 +77,13 @@ def infer_options(parsed: Parsed) -> InferOptions:
     if not parsed.words:
         raise UsageError("which hyperparameter script?", hint="type `infer HPARAMS`")
     script, *args = parsed.words
+    checkpoint = parsed.one("--checkpoint")
+    if checkpoint is not None and not checkpoint.strip():  # a shell's variable that holds nothing
+        raise UsageError("--checkpoint is empty", hint="write `--checkpoint RUN[:NAME]`")
     return InferOptions(
         script=Path(script),
         args=tuple(args),
-        checkpoint=parsed.one("--checkpoint"),
+        checkpoint=checkpoint,
         gpus=gpu_list(parsed.one("--gpu-devices")),
         overrides=assignments(parsed.all("--set")),
         trust=parsed.has("--trust"),

@@ -11,6 +11,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.profilers import PassThroughProfiler
 
 from torch_lab.checkpoints import files
+from torch_lab.checkpoints.weights import weights_of
 from torch_lab.engine.savepoints import Draft
 from torch_lab.errors import CheckpointMismatch
 from torch_lab.modules.weights import own_names
@@ -45,7 +46,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         if missing:
             raise CheckpointMismatch(
                 f"checkpoint {path} holds no training state: it has no {', no '.join(missing)}",
-                hint=WEIGHTS_ALONE,
+                hint=WEIGHTS_ALONE if weights_of(contents) is not None else None,
             )
         return contents
 

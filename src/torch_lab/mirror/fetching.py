@@ -44,12 +44,13 @@ def find_checkpoint(
     if found is None:
         return {"server": server.host, "found": False}
     task, checkpoint = found
+    asked = checkpoint is not None or name != "last"  # which is what hparams say by themselves
     name = (checkpoint or name).removesuffix(finding.SUFFIX)
     answer = {"server": server.host, "found": True, "name": name}
     local = run_of(task, Path(artifacts)) if artifacts else None
     if local is not None:
         return {**answer, "run": str(local.directory.path)}
-    model = finding.chosen(server, task, name)
+    model = finding.chosen(server, task, name, asked=asked)
     return {**answer, "task_id": task.id, "title": task.title, "size": model.size}
 
 

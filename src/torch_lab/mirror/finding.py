@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class Model:
     name: str
     uri: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    own_name: str = ""  # what the model itself is called
 
     @property
     def sha256(self) -> str | None:
@@ -116,15 +118,18 @@ def making_sense(server: Server) -> Iterator[None]:
 
 
 def find(
-    server: Server, readings: Sequence[tuple[str, str | None]]
+    server: Server, readings: Sequence[tuple[str, str | None]], *, prefer_runs: bool = False
 ) -> tuple[Task, str | None] | None:
     """The task, and the checkpoint's name if there is one, that the text names in one reading.
 
-    RunNotFound where a name is that of several tasks.
+    RunNotFound where a name is that of several tasks. With `prefer_runs`, tasks that are no runs
+    of torch-lab 2 don't count beside those that are.
     """
     with making_sense(server):
         for name, checkpoint in readings:
             found = _called(server, name)
+            if prefer_runs:
+                found = [task for task in found if task.run_id is not None] or found
             if found:
                 return _details(server, _only(server, name, found).id), checkpoint
     return None
@@ -154,21 +159,51 @@ def models(server: Server, task: Task) -> list[Model]:
         return list(found.values())
 
 
-def chosen(server: Server, task: Task, name: str) -> Model:
-    """The model of this name; CheckpointNotFound says what the task has instead."""
+def chosen(server: Server, task: Task, name: str, *, asked: bool = True) -> Model:
+    """The model of this name; CheckpointNotFound says what the task has instead.
+
+    Not `asked`: nobody typed the name, so that a foreign task's only model may be what is meant.
+    """
     known = models(server, task)
-    model = next((each for each in known if each.name == name), None)
-    if model is None:  # whatever the task calls it: ModelCheckpoint's files have names too
-        model = next((each for each in known if _stem(each.uri) == name), None)
+    model = _named(known, name)
     title = f"task {task.title} ({task.id}) on {server.host}"
     if model is None:
-        raise CheckpointNotFound(f"{title} has no checkpoint {name!r}: {has(known)}")
+        raise CheckpointNotFound(
+            f"{title} has no checkpoint {name!r}: {has(known)}",
+            hint=None if asked or task.run_id is not None else _only_one(task, known),
+        )
     if model.missing:
         raise CheckpointNotFound(
             f"checkpoint {name!r} of {title} is not there: {model.missing}",
             hint=has([each for each in known if each is not model]),
         )
     return model
+
+
+def _named(known: Sequence[Model], name: str) -> Model | None:
+    """The model by the task's name for it, by its file's, or by its own if no other has that."""
+    model = next((each for each in known if each.name == name), None)
+    if model is None:  # whatever the task calls it: ModelCheckpoint's files have names too
+        model = next((each for each in known if _stem(each.uri) == name), None)
+    own = [
+        each
+        for each in known
+        if name in (each.name.removesuffix(SUFFIX), each.own_name.removesuffix(SUFFIX))
+    ]
+    return own[0] if model is None and len(own) == 1 else model
+
+
+def _only_one(task: Task, known: Sequence[Model]) -> str | None:
+    """How to type a task's only model, where it can be."""
+    words = typed(task, known) if len(known) == 1 else []
+    return f"It is taken by its name: {words[0]}" if words else None
+
+
+def typed(task: Task, known: Sequence[Model]) -> list[str]:
+    """The options that take these models, "last" first; those that are there."""
+    there = [each.name for each in known if not each.missing and ":" not in each.name]
+    there.sort(key=lambda name: name != "last")
+    return [f"--checkpoint {shlex.quote(f'{task.id}:{name}')}" for name in there]
 
 
 def has(known: Sequence[Model]) -> str:
@@ -253,12 +288,13 @@ def _only(server: Server, name: str, found: list[Task]) -> Task:
     runs = {task.run_id for task in found}
     if len(found) == 1 or (len(runs) == 1 and None not in runs):
         return found[0]
+    several = len({task.title for task in found}) > 1  # else PROJECT/NAME tells none apart
     lines = [f"  {_line(task)}" for task in found[:_LISTED]]
     if len(found) > _LISTED:
         lines.append(f"  and {len(found) - _LISTED} more")
     raise RunNotFound(
         f'"{name}" names {plural(len(found), "task")} on {server.host}\n' + "\n".join(lines),
-        hint="Name one by its id, or by PROJECT/NAME.",
+        hint="Name one by its id, or by PROJECT/NAME." if several else "Name one by its id.",
     )
 
 
@@ -271,8 +307,8 @@ def _model(content: Mapping[str, Any], name: str | None) -> Model:
     metadata = content.get("metadata") or {}
     listed = metadata.values() if isinstance(metadata, Mapping) else metadata
     facts = {str(each["key"]): str(each.get("value")) for each in listed}
-    called = name or str(content.get("name") or content["id"])
-    return Model(_printable(called), str(content.get("uri") or ""), facts)
+    own = str(content.get("name") or content["id"])
+    return Model(_printable(name or own), str(content.get("uri") or ""), facts, _printable(own))
 
 
 def _stem(uri: str) -> str:

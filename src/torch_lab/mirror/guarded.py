@@ -23,7 +23,7 @@ from urllib3.util import Retry
 
 from torch_lab.errors import ServerUnreachable
 from torch_lab.mirror.deadline import remaining
-from torch_lab.mirror.words import bare, clean, reason
+from torch_lab.mirror.words import CLOSED, bare, clean, reason
 from torch_lab.utils.text import format_size
 
 ANSWER = 64 << 20  # bytes of an answer that are read
@@ -33,13 +33,22 @@ _ENCODINGS = ("", "identity", "gzip", "deflate")
 
 
 class _Refused(requests.RequestException):  # type: ignore[misc]  # it ships no types
-    """An answer that is not taken."""
+    """An answer that is not taken; the text says what the server does."""
+
+
+# Of a server that was reached.
+_BROKEN = (
+    requests.TooManyRedirects,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class _Bounds:
-    """How much of an answer is read, now."""
+    """How much of an answer is read, now, and what messages call the server that gives it."""
 
     size = ANSWER
+    server = "ClearML server"
 
 
 class _Last:
@@ -56,16 +65,17 @@ last = _Last()
 
 
 @contextmanager
-def taking(size: int) -> Iterator[None]:
-    """Read so many bytes of an answer, and no more, inside the block.
+def taking(size: int, server: str) -> Iterator[None]:
+    """Read so many bytes of an answer of such a server, and no more, inside the block.
 
     Answers of which something is left unread then are closed at its end.
     """
-    before, _Bounds.size = _Bounds.size, size
+    before = _Bounds.size, _Bounds.server
+    _Bounds.size, _Bounds.server = size, server
     try:
         yield
     finally:
-        _Bounds.size = before
+        _Bounds.size, _Bounds.server = before
         _close_beyond(0)
 
 
@@ -91,7 +101,7 @@ class _Body:
         self._left -= len(chunk)
         if self._left < 0:
             self._raw.close()
-            raise _Refused(f"its answer is larger than {format_size(_Bounds.size)}")
+            raise _Refused(f"sends more than {format_size(_Bounds.size)}")
         return chunk
 
 
@@ -121,7 +131,7 @@ class _Adapter(BaseAdapter):  # type: ignore[misc]  # as above
         _open.append(response.raw)
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in _ENCODINGS:
-            raise _Refused("its answer is packed in an unknown way")
+            raise _Refused("packs its answer in an unknown way")
         return response
 
     def close(self) -> None:
@@ -169,9 +179,9 @@ class Guarded(requests.Session):  # type: ignore[misc]  # as above
         try:
             response = super().send(request, **kwargs)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise unreachable(request.url, reason(error)) from None
+            raise _failure(request.url, error) from None
         if response.status_code >= 500 or response.status_code == 429:
-            raise unreachable(request.url, f"it answers {_status(response)}")
+            raise _failing(request.url, f"it answers {_status(response)}")
         return response
 
     def get_redirect_target(self, resp: Any) -> str | None:
@@ -179,7 +189,7 @@ class Guarded(requests.Session):  # type: ignore[misc]  # as above
         target: str | None = super().get_redirect_target(resp)
         if target is not None and not _stays(resp.request, target):
             there = clean(bare(target), 80)
-            raise _Refused(f"it redirects to {there}, which is not followed")
+            raise _Refused(f"redirects to {there}, which is not followed")
         return target
 
 
@@ -189,9 +199,28 @@ def install() -> None:
     vars(utils)["SessionWithTimeout"] = Guarded
 
 
+def _failure(url: str, error: Exception) -> ServerUnreachable:
+    """The exception for a request that came to nothing."""
+    if isinstance(error, _Refused):
+        return ServerUnreachable(f"{_name(url)} {error}")
+    why = reason(error)
+    if why == CLOSED or isinstance(error, _BROKEN):
+        return _failing(url, why)
+    return unreachable(url, why)
+
+
 def unreachable(url: str, why: str) -> ServerUnreachable:
-    """The exception for a server that gives no answer, or none that is taken."""
-    return ServerUnreachable(f"the server at {bare(url)} can't be reached: {why}")
+    """The exception for a server that gives no answer."""
+    return ServerUnreachable(f"{_name(url)} can't be reached: {why}")
+
+
+def _failing(url: str, why: str) -> ServerUnreachable:
+    """The exception for a server that was reached, and is out of order."""
+    return ServerUnreachable(f"{_name(url)} fails: {why}")
+
+
+def _name(url: str) -> str:
+    return f"the {_Bounds.server} at {bare(url)}"
 
 
 def _status(response: Any) -> str:

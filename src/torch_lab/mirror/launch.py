@@ -174,8 +174,21 @@ class Watch:
             self._once("page", f"ClearML: {clean(mirror.page)}")
 
     def _warn(self, why: str) -> None:
-        text = f"warning: nothing is sent to ClearML: {why}"
-        self._once("warning", f"{text}; this run is recorded locally, and sent later")
+        if self._begun():
+            text = f"nothing more is sent to ClearML for now: {why}"
+            then = "the run goes on, and the rest is sent later"
+        else:
+            text = f"nothing is sent to ClearML: {why}"
+            then = "this run is recorded locally, and sent later"
+        self._once("warning", f"warning: {text}; {then}")
+
+    def _begun(self) -> bool:
+        """Whether something of the run is on the server."""
+        try:
+            mirror = state.read(self._run) if self._run is not None else None
+        except StoreError:  # of a newer torch-lab
+            return False
+        return mirror is not None and mirror.task_id is not None
 
     def _once(self, what: str, text: str) -> None:
         if what not in self._said:

@@ -116,7 +116,7 @@ def _storage(url: str, deadline: float) -> Iterator[Any]:
     from torch_lab.mirror import guarded
 
     guarded.last.forget()
-    with bounded(deadline, shown_address(url)), quiet(), guarded.taking(_NO_BOUND):
+    with bounded(deadline, _server(url)), quiet(), guarded.taking(_NO_BOUND, "file server"):
         from clearml.storage import StorageManager
 
         yield StorageManager
@@ -156,6 +156,11 @@ def _local(url: str) -> Path | None:
 
 def _is_http(url: str) -> bool:
     return urlsplit(url).scheme in ("http", "https")
+
+
+def _server(url: str) -> str:
+    """Whom one waits for at an address."""
+    return f"the file server at {bare(url)}" if _is_http(url) else shown_address(url)
 
 
 def _helper(url: str) -> Any:
@@ -257,7 +262,7 @@ def _unread(url: str) -> ServerError:
 
 
 def _refused(url: str, action: str, status: int) -> ServerRefused:
-    message = f"{shown_address(url)} can't be {action}: the server answers {status}"
+    message = f"{shown_address(url)} can't be {action}: the file server answers {status}"
     return ServerRefused(message, code=status)
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from torch_lab.store.secrets import mask_text
 
+CLOSED = "it closes the connection without an answer"
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
 
@@ -52,7 +53,7 @@ def reason(error: BaseException) -> str:
             said = getattr(cause, "verify_message", None) or cause.reason or "no TLS"
             return clean(f"no safe connection ({said})")
         if isinstance(cause, RemoteDisconnected):
-            return "it closes the connection without an answer"
+            return CLOSED
         if isinstance(cause, OSError) and cause.strerror and cause.errno:
             return clean(cause.strerror[0].lower() + cause.strerror[1:])
         nested = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]

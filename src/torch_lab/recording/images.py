@@ -110,16 +110,24 @@ def _scaled(image: Any, array: Any, layers: Any) -> list[Picture]:
     low, high = layers.min(), layers.max()
     if low >= 0 and high <= top:  # a NaN is neither
         return made
-    low, high = np.nanmin(layers), np.nanmax(layers)
-    what = "NaN and values" if np.isnan(layers).any() else "values"
     shape = "x".join(map(str, array.shape))
     raise Unfit(
-        f"{_kind(image)} of shape {shape} and type {array.dtype} has {what}"
-        f" from {low:g} to {high:g}: expected 0 to {top:g} in an image",
+        f"{_kind(image)} of shape {shape} and type {array.dtype} has"
+        f" {_range(layers)}: expected 0 to {top:g} in an image",
         f"Scale it, or cut it off: image.{'clamp' if hasattr(image, 'clamp') else 'clip'}"
         f"(0, {top:g}).",
         made,
     )
+
+
+def _range(layers: Any) -> str:
+    import numpy as np
+
+    missing = np.isnan(layers)
+    if missing.all():  # of which numpy's nanmin would warn
+        return "only NaN"
+    what = "NaN and values" if missing.any() else "values"
+    return f"{what} from {np.nanmin(layers):g} to {np.nanmax(layers):g}"
 
 
 def _bytes(layer: Any, scale: float) -> Any:

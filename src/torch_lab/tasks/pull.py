@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from torch_lab.store.find import StoredRun
 from torch_lab.utils.paths import display
 
 if TYPE_CHECKING:
+    from torch_lab.mirror.finding import Model, Task
     from torch_lab.mirror.pulling import Pulled
 
 
@@ -27,7 +28,7 @@ def pull(text: str, settings: Settings, say: Callable[[str], None]) -> Pulled:
         pulling.refuse_whole(here)
     server = Server.connect()
     task_id = find.task_of(here) if here is not None else None
-    found = finding.find(server, [(task_id or text, None)])
+    found = finding.find(server, [(task_id or text, None)], prefer_runs=True)
     if found is None:
         raise RunNotFound(
             f'no run "{text}" in {display(settings.artifacts)}, and the ClearML server at'
@@ -36,12 +37,19 @@ def pull(text: str, settings: Settings, say: Callable[[str], None]) -> Pulled:
         )
     task, _ = found
     if task.run_id is None:
-        known = finding.has(finding.models(server, task))
-        raise UsageError(
-            f"task {task.title} ({task.id}) is no run of torch-lab 2: {known}",
-            hint=f"Its checkpoints are fetched when they are named: --checkpoint {task.id}:last",
-        )
+        raise _no_run(task, finding.models(server, task))
     return pulling.pull(server, task, settings.artifacts, lost_after=settings.lost_after, say=say)
+
+
+def _no_run(task: Task, known: Sequence[Model]) -> UsageError:
+    """What a task is good for that is no run."""
+    from torch_lab.mirror import finding
+
+    words = finding.typed(task, known)[:1]
+    return UsageError(
+        f"task {task.title} ({task.id}) is no run of torch-lab 2: {finding.has(known)}",
+        hint=f"Its checkpoints are fetched when they are named: {words[0]}" if words else None,
+    )
 
 
 def _here(text: str, settings: Settings) -> StoredRun | None:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from torch_lab.store.find import INTERRUPTED, StoredRun
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import QUEUED, Record, RecordWriter, read
+from torch_lab.store.secrets import MASK, mask
 from torch_lab.store.values import encode
 from torch_lab.tasks import train
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import recorded_plan, say
+from torch_lab.tasks.table import flatten
 from torch_lab.utils.files import write_atomic
 from torch_lab.utils.paths import marked_root
 
@@ -50,6 +52,7 @@ class Order:
     folder: Path
     mirror: Mirror
     untouched: bool  # nothing was ever reported of it, or all of that was deleted since
+    edited: Mapping[str, Any] = field(default_factory=dict)  # in the web page, by dotted keys
 
     @classmethod
     def of(cls, task: str, folder: Path) -> Order:
@@ -63,8 +66,9 @@ class Order:
         mirror = Mirror(
             answer["server"], task, answer["project"], answer["page"], status="in_progress"
         )
+        edited = _edited(record.hparams, hparams)
         record = replace(record, hparams=hparams)
-        return cls(task, order, record, folder, mirror, bool(answer["untouched"]))
+        return cls(task, order, record, folder, mirror, bool(answer["untouched"]), edited)
 
     @property
     def copied(self) -> bool:
@@ -112,11 +116,22 @@ def _place(order: Order) -> tuple[StoredRun, bool]:
         changes: dict[str, Any] = {"queued": queued}
         if stored.status == QUEUED:
             changes["hparams"] = order.record.hparams
+            queued["edited"] = dict(order.edited)
             state.write(stored.directory, order.mirror)
         elif order.untouched:
             state.write(stored.directory, order.mirror)  # the task was reset: all is sent again
         record = writer.update(**changes)
     return replace(stored, record=record), bool(order.order["trust"])
+
+
+def _edited(queued: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given another value since the run was queued; secrets are masked."""
+    before, masked = flatten(queued), flatten(mask(now))
+    return {
+        key: masked.get(key, MASK)
+        for key, value in flatten(now).items()
+        if key not in before or encode(before[key]) != encode(value)
+    }
 
 
 def _home(order: Order) -> tuple[Path, Settings]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 from torch_lab.errors import LockLost, Stopped
 from torch_lab.experiment import Experiment, has_function
-from torch_lab.hparams.overriding import config_changes
+from torch_lab.hparams.kinds import literals
+from torch_lab.hparams.overriding import config_changes, config_keys
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CheckpointEntry, Record
 from torch_lab.store.secrets import MASK
@@ -53,9 +55,38 @@ def completed(session: Session, experiment: Experiment) -> str:
 
 
 def set_words(record: Record) -> list[str]:
-    """The options that give a run's config again; what was masked can't be given."""
-    texts = [text for text in config_changes(record.overrides) if not text.endswith(MASK)]
+    """The options that give a run's config again; what was masked can't be given.
+
+    What was edited in ClearML while the run was queued goes before what it was begun with.
+    """
+    edited = (record.queued or {}).get("edited") or {}
+    kept = [text for text in record.overrides if not _is_below(edited, text)]
+    kept += [f"{_short(key)}={text}" for key, text in _config_texts(edited)]
+    texts = [text for text in config_changes(kept) if not text.endswith(MASK)]
     return [word for text in texts for word in ("--set", text)]
+
+
+def _is_below(edited: Iterable[str], override: str) -> bool:
+    """Whether an override gives a value that was replaced later."""
+    keys = [f"{key}." for key in config_keys([override])]
+    return any(key.startswith(f"{each}.") for key in keys for each in edited)
+
+
+def _config_texts(edited: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The config's edited values as `--set` reads them; what no text gives back is left out."""
+    for key, value in edited.items():
+        if not key.startswith("config."):
+            continue
+        plain = isinstance(value, (str, float, PurePath))
+        text = str(value) if plain else repr(value)
+        if MASK not in text and (plain or literals(text) == [value]):
+            yield key, text
+
+
+def _short(key: str) -> str:
+    """A key of the config without that word, where it means the same."""
+    short = key.removeprefix("config.")
+    return short if config_keys([f"{short}="]) == [key] else key
 
 
 def interrupted(error: BaseException, session: Session) -> str:

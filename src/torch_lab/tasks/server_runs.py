@@ -14,6 +14,7 @@ from torch_lab.settings import Settings
 from torch_lab.store import record as records
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
+from torch_lab.store.record import UNFINISHED
 
 
 def projects(runs: Sequence[StoredRun], settings: Settings) -> list[str]:
@@ -32,11 +33,28 @@ def merged(
     said = ask("runs", LOOK, projects=list(wanted))
     theirs = {run.record.id: run for run in (_run(each, artifacts) for each in said["runs"]) if run}
     both = [(run, theirs[run.record.id]) for run in runs if run.record.id in theirs]
-    here = {each.record.id: replace(each, where="both", project=it.project) for each, it in both}
+    here = {each.record.id: _in_both(each, it) for each, it in both}
     own = [here.get(run.record.id, run) for run in runs]
     rest = [run for run in theirs.values() if run.record.id not in here]
     found = sorted([*own, *rest], key=lambda run: run.record.created, reverse=True)
     return found, bool(said["cut"])
+
+
+def _in_both(run: StoredRun, theirs: StoredRun) -> StoredRun:
+    """A run here that the server has too: it knows best how one goes on that was fetched early."""
+    record, said = run.record, theirs.record
+    fetched = record.fetched
+    if fetched is not None and not (fetched.get("whole") and record.status not in UNFINISHED):
+        record = replace(
+            record,
+            status=said.status,
+            reason=said.reason,
+            started=said.started or record.started,
+            ended=said.ended,
+            metrics=said.metrics or record.metrics,
+        )
+        run = replace(run, record=record, status=theirs.status)
+    return replace(run, where="both", project=theirs.project)
 
 
 def _run(said: dict[str, Any], artifacts: Path) -> StoredRun | None:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_lab.errors import CheckpointNotFound
+from torch_lab.errors import CheckpointNotFound, StoreError
+from torch_lab.mirror import state
+from torch_lab.mirror.state import Mirror
+from torch_lab.mirror.words import clean
 from torch_lab.recording import overview
 from torch_lab.store.find import StoredRun
-from torch_lab.store.record import CheckpointEntry, Record
+from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record
 from torch_lab.store.values import decode
 from torch_lab.tasks.env import facts
 from torch_lab.tasks.runs import duration, run_data
@@ -30,6 +33,7 @@ class View:
     checkpoints: tuple[CheckpointEntry, ...]
     environment: Mapping[str, Any]
     git: Mapping[str, str]
+    mirror: Mirror | None = None
 
     @classmethod
     def of(cls, run: StoredRun, others: Sequence[StoredRun], checkpoint: str | None = None) -> View:
@@ -41,6 +45,7 @@ class View:
             checkpoints=_checkpoints(run.record, checkpoint),
             environment=_environment(run.directory.environment_file),
             git=_git(run.directory.git_diff),
+            mirror=_mirror(run),
         )
 
 
@@ -117,6 +122,16 @@ def _git(path: Path) -> dict[str, str]:
     return facts
 
 
+def _mirror(run: StoredRun) -> Mirror | None:
+    """What was sent of a run that was made here and has begun; a damaged file says nothing."""
+    if run.record.fetched is not None or run.record.status == QUEUED:
+        return None
+    try:
+        return state.read(run.directory)
+    except StoreError:
+        return None
+
+
 def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     record = view.run.record
     if record.reason:
@@ -147,8 +162,20 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     if record.fetched is not None:
         server, task = record.fetched.get("server"), record.fetched.get("task_id")
         yield "fetched", f"from {server}, task {task}"
+    if view.mirror is not None:
+        yield "ClearML", _sent(view.mirror, view.run)
     for child in view.children:
         yield "child", f"{child.name} ({child.id[:8]})"
+
+
+def _sent(mirror: Mirror, run: StoredRun) -> str:
+    """The task's page, and what became of the run's way there."""
+    resumed = run.status in UNFINISHED or mirror.ended != run.record.ended
+    if mirror.done and not resumed:
+        said = "sent"
+    else:
+        said = f"pending: {clean(mirror.problem)}" if mirror.problem else "being sent"
+    return f"{clean(mirror.page)} ({said})" if mirror.page else said
 
 
 def _times(run: StoredRun, now: float) -> Iterator[tuple[str, str]]:
@@ -186,9 +213,10 @@ def _checkpoint_rows(entries: Sequence[CheckpointEntry]) -> Iterator[Sequence[st
 
 def _hparams(record: Record) -> Iterator[Sequence[str]]:
     """Under the keys that `--set` takes."""
+    edited = (record.queued or {}).get("edited") or {}
     for key, value in flatten(record.hparams).items():
         changed = "(--set)" if _is_set(key, record.overrides) else ""
-        yield key, repr(value), changed
+        yield key, repr(value), "(edited in ClearML)" if key in edited else changed
 
 
 def _is_set(key: str, overrides: Sequence[str]) -> bool:

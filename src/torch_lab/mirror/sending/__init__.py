@@ -155,8 +155,9 @@ class Sending:
     # -- one slice -----------------------------------------------------------------------------
 
     def _turn(self, record: Record, status: str, until: float) -> Turn:
-        live, mirror = self.live, self.mirror
+        live = self.live
         self.sent.created |= self._target.reach(record, self._parent_of)
+        mirror = self.mirror  # for a new task a new one
         parts = self._parts = self._parts or self._made(record)
         self._target.begin(live=live)
         more = parts.flow.push(until, ended=not live)
