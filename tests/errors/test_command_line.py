@@ -75,7 +75,10 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
         ("lab runs --limit 0", "--limit takes a positive number, got '0'\nwrite `--limit 5`"),
         ("lab runs --limit x", "--limit takes a positive number, got 'x'\nwrite `--limit 5`"),
         ("lab runs --srot name", 'unknown option --srot\ndid you mean "--sort"?'),
-        ("lab runs --top", "unknown option --top\nthere are --sort, --limit, --server, --json, --help"),
+        (
+            "lab runs --top",
+            "unknown option --top\nthere are --sort, --limit, --server, --json, --help",
+        ),
         ("lab show", "lab show takes one run or script\n`lab runs` lists the runs"),
         ("lab show a b", "lab show takes one run or script, got 2\n`lab runs` lists the runs"),
         ("lab env x", "lab env takes no words, got x\ntype `lab env`"),
