@@ -8,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
-# One thread each: as many processes as there are jobs share the cores.
+# One thread each; three jobs for two cores, since many tests wait for a server.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 DIGITS := example_project/experiments/00_digits/hparams.py

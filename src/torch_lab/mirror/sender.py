@@ -106,7 +106,9 @@ class Sender:
         if any(each.live and not each.elsewhere for each in self._waiting) or self._beside_lives():
             self._needed = now
             return False
-        return not self._waiting or now - self._needed > self._settings.sync_patience
+        # Those that others started from are on board alone once these are sent.
+        left = bool(self._waiting or (self._fleet and self._fleet.ships))
+        return not left or now - self._needed > self._settings.sync_patience
 
     def _gives_way(self) -> bool:
         """Whether to end for another: whoever is in a hurry may know a server that answers."""
