@@ -165,7 +165,7 @@ class Guarded(requests.Session):  # type: ignore[misc]  # as above
         before = len(_open)
         try:
             response = self._sent(request, **kwargs)
-        except BaseException as error:
+        except BaseException as error:  # a deadline too: no connection is left open
             _close_beyond(before)
             last.failure = error if isinstance(error, ServerUnreachable) else None
             raise

@@ -19,10 +19,10 @@ from torch_lab.errors import ServerError, UsageError
 from torch_lab.mirror import state, storage
 from torch_lab.mirror.highest import highest
 from torch_lab.mirror.requirements import requirements
-from torch_lab.mirror.sending.target import by_tag, output_uri, project_id, status_of
+from torch_lab.mirror.sending.target import by_tag, output_uri, placed, status_of
 from torch_lab.mirror.server import Server
 from torch_lab.mirror.state import Mirror
-from torch_lab.mirror.task import definition, project_name
+from torch_lab.mirror.task import project_name
 from torch_lab.store import find
 from torch_lab.store.failures import storing
 from torch_lab.store.paths import RunDirectory
@@ -99,8 +99,7 @@ def enqueue(task: str, queue: str) -> dict[str, Any]:
 
 
 def _fields(server: Server, directory: RunDirectory, record: Record) -> dict[str, Any]:
-    fields = definition(directory, record)
-    fields["project"] = project_id(server, project_name(record))
+    fields = placed(server, directory, record, _parent(directory, record))
     fields["script"] = {
         "binary": fields["script"]["binary"],
         "repository": "",
@@ -111,12 +110,6 @@ def _fields(server: Server, directory: RunDirectory, record: Record) -> dict[str
         "diff": _SCRIPT,
         "requirements": {"pip": requirements()},
     }
-    parent = _parent(directory, record)
-    if parent is not None:
-        fields["parent"] = parent
-    target = output_uri(record)
-    if target is not None:
-        fields["output_dest"] = target
     return fields
 
 

@@ -175,20 +175,25 @@ class Target:
             return fields | {key: {**each[key], **fields[key]} for each in there for key in shared}
 
     def _fields(self, record: Record, parent_of: ParentTask) -> dict[str, Any]:
-        fields = tasks.definition(self._run, record)
-        fields["project"] = project_id(self._server, tasks.project_name(record))
         parent = parent_of(record.parent.id) if record.parent else None
-        if parent is not None:
-            fields["parent"] = parent
-        target = output_uri(record)
-        if target is not None:
-            fields["output_dest"] = target
-        return fields
+        return placed(self._server, self._run, record, parent)
 
     def _stamps(self) -> object:
         run = self._run
         files = (run.record_file, run.environment_file, run.git_diff, run.source_bundle)
         return [_stamp(file) for file in files]
+
+
+def placed(server: Server, run: RunDirectory, record: Record, parent: str | None) -> dict[str, Any]:
+    """What defines a run's task, with the project, parent and store that this server has for it."""
+    fields = tasks.definition(run, record)
+    fields["project"] = project_id(server, tasks.project_name(record))
+    if parent is not None:
+        fields["parent"] = parent
+    target = output_uri(record)
+    if target is not None:
+        fields["output_dest"] = target
+    return fields
 
 
 def by_tag(server: Server, run_id: str) -> dict[str, Any] | None:
