@@ -175,8 +175,7 @@ def test_without_a_configuration(tmp_path: Path):
     done = say(CONNECT, HOME=str(tmp_path))
     assert done.stdout == (
         "ServerError no ClearML server is configured\n"
-        "Say where the server is in ~/clearml.conf (`clearml-init` writes one),"
-        " or use --offline.\n"
+        "Say where the server is in ~/clearml.conf (`clearml-init` writes one).\n"
     )
     assert done.stderr == ""
 

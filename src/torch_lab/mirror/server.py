@@ -24,7 +24,7 @@ _VERSION = (2, 23)  # of the API; a server that speaks an older one is asked in 
 _BATCH = 2 << 20  # bytes of events in a request
 _NO_TASK, _NONE_ADDED = 101, 131  # subcodes of 400
 _UNKNOWN_TASK = "nvalid task"
-_HINT = "Say where the server is in ~/clearml.conf (`clearml-init` writes one), or use --offline."
+_HINT = "Say where the server is in ~/clearml.conf (`clearml-init` writes one)."
 _WHO_ASKS = "Check api.credentials in clearml.conf, or CLEARML_API_ACCESS_KEY and _SECRET_KEY."
 
 
