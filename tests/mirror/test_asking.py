@@ -75,9 +75,10 @@ def test_no_answer_in_time(timeout: float, wild: Wild, file: str, monkeypatch):
     using(wild, monkeypatch)
     wild.answers["*"] = silence
     started = time.monotonic()
-    with pytest.raises(ServerUnreachable, match="the ClearML server did not answer within"):
+    # The process that asks gives up at the same moment, and may be the first to say so.
+    with pytest.raises(ServerUnreachable, match=r"did not answer within|no answer in time"):
         ask("upload", timeout, file=file, url=f"{wild.url}/a", deadline=60)
-    assert time.monotonic() - started < timeout + 0.5
+    assert time.monotonic() - started < timeout + 3
 
 
 def test_asked_in_the_background(wild: Wild, file: str, monkeypatch):

@@ -7,6 +7,7 @@ wherever they lead. Nothing here imports clearml but to put this in its place.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 import time
@@ -250,7 +251,7 @@ def _resolve(url: str, proxies: Any) -> None:
     """Look a name up in a thread: the C library can't be interrupted and may take a minute."""
     through = requests.utils.select_proxy(url, proxies) or url
     name = urlsplit(through if "//" in through else f"//{through}").hostname
-    if not name or time.monotonic() - _resolved.get(name, -_KNOWN) < _KNOWN:
+    if not name or _is_address(name) or time.monotonic() - _resolved.get(name, -_KNOWN) < _KNOWN:
         return
     answer: list[OSError | None] = []
     thread = threading.Thread(target=_look_up, args=(name, answer), daemon=True)
@@ -262,6 +263,14 @@ def _resolve(url: str, proxies: Any) -> None:
     if answer[0] is not None:
         raise unreachable(url, f"the name {name} is not known here")
     _resolved[name] = time.monotonic()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _look_up(name: str, answer: list[OSError | None]) -> None:

@@ -6,17 +6,19 @@ from torch_lab import experiment as experiments
 from torch_lab import hparams as hyperparameters
 from torch_lab import settings as settings_
 from torch_lab.tasks.options import InferOptions
+from torch_lab.utils.interrupts import end_at_once
 
 
 def infer(options: InferOptions) -> None:
     """Predict as `options` say; nothing is recorded and nothing is left behind."""
-    experiment = experiments.find(options.script)
-    hparams = hyperparameters.load(
-        experiment.script,
-        overrides=options.overrides,
-        config_type=experiments.config_type(experiment, "infer_config"),
-    )
-    settings = settings_.load(experiment.script)
-    from torch_lab.tasks import predicting
+    with end_at_once():  # hyperparameter scripts import torch, too
+        experiment = experiments.find(options.script)
+        hparams = hyperparameters.load(
+            experiment.script,
+            overrides=options.overrides,
+            config_type=experiments.config_type(experiment, "infer_config"),
+        )
+        settings = settings_.load(experiment.script)
+        from torch_lab.tasks import predicting
 
     predicting.predict(options, experiment, hparams, settings)

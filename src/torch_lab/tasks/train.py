@@ -11,6 +11,7 @@ from torch_lab.store.record import QUEUED
 from torch_lab.tasks import changes, mirroring
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import Plan, interrupted, plan, recorded_plan
+from torch_lab.utils.interrupts import end_at_once
 
 JOIN = "_TORCH_LAB_JOIN"  # tells the processes of the other ranks which run they belong to
 
@@ -18,7 +19,8 @@ JOIN = "_TORCH_LAB_JOIN"  # tells the processes of the other ranks which run the
 def train(options: TrainOptions) -> None:
     """Train as `options` say; returns when the run is completed, and raises otherwise."""
     if JOIN in os.environ and _rank() > 0:
-        from torch_lab.tasks import running
+        with end_at_once():
+            from torch_lab.tasks import running
 
         return running.join(options, json.loads(os.environ[JOIN]), _rank())
     _refuse_other_launchers()
@@ -26,13 +28,14 @@ def train(options: TrainOptions) -> None:
         from torch_lab.tasks.queue import hand_over
 
         return hand_over(options, options.queue)
-    stored = interrupted(options)
-    if stored is None:
-        assert options.script is not None
-        ready = plan(options.script, options)
-    else:
-        ready = recorded_plan(stored.directory, stored.record, options)
-        changes.check(stored.record, ready.experiment, ready.hparams, force=options.force)
+    with end_at_once():  # hyperparameter scripts import torch, too
+        stored = interrupted(options)
+        if stored is None:
+            assert options.script is not None
+            ready = plan(options.script, options)
+        else:
+            ready = recorded_plan(stored.directory, stored.record, options)
+            changes.check(stored.record, ready.experiment, ready.hparams, force=options.force)
     return start(ready, stored)
 
 
@@ -40,8 +43,8 @@ def start(ready: Plan, stored: StoredRun | None) -> None:
     """A new run, or one that is stored: begun where it was queued, else gone on with."""
     mirrored = mirroring.prepare(ready, new=stored is None)
     with mirrored.of_training():
-        from torch_lab.tasks import running
-
+        with end_at_once():
+            from torch_lab.tasks import running
         if stored is None or stored.status == QUEUED:
             return running.begin(ready, mirrored, stored)
         return running.resume(ready, stored, mirrored)
