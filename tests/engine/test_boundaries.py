@@ -30,6 +30,7 @@ from torch_lab.callbacks import NanMonitor, RunCheckpoint
 from torch_lab.checkpoints.keeper import SavePoint
 from torch_lab.data import DataLoader
 from torch_lab.engine import lightning, trainer
+from torch_lab.engine.lightning import finders, loops
 from torch_lab.engine.logger import RunLogger
 from torch_lab.engine.savepoints import SavePoints
 from torch_lab.engine.stop import StopRequest
@@ -311,11 +312,11 @@ def test_best_is_what_was_validated(tmp_path: Path) -> None:
 
 
 def test_the_private_parts_are_where_they_were() -> None:
-    """Fails by name when a new Lightning moves what engine/lightning.py touches."""
+    """Fails by name when a new Lightning moves what engine/lightning/ touches."""
     with tempfile.TemporaryDirectory() as folder:
         fit = Run(Path(folder), Plain).trainer.fit_loop
-    assert isinstance(fit, lightning._Fit)
-    assert isinstance(fit.epoch_loop, lightning._Epoch)
+    assert isinstance(fit, loops._Fit)
+    assert isinstance(fit.epoch_loop, loops._Epoch)
     for loop, names in {
         fit: ["_restarting", "epoch_progress", "restarted_mid_epoch", "_should_accumulate"],
         fit.epoch_loop: ["batch_progress", "val_loop", "_results", "on_advance_end", "done"],
@@ -326,7 +327,7 @@ def test_the_private_parts_are_where_they_were() -> None:
         assert hasattr(fit.trainer._logger_connector, name), name
     assert fit.trainer._checkpoint_connector._user_managed is False
     assert hasattr(fit, "_combined_loader")
-    assert callable(lightning.lr_finder.tqdm)
+    assert callable(finders.lr_finder.tqdm)
     assert "self._wandb_init" in inspect.getsource(WandbLogger.__init__)
     for finder in (LearningRateFinder(attr_name="rate"), BatchSizeFinder(batch_arg_name="size")):
         found = lightning.finder_of(finder)

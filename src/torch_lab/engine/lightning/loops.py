@@ -1,0 +1,207 @@
+"""The loops of fit, with a point at which a batch is finished for good.
+
+Lightning's fit loop has no hook for it: its last callback hook comes before the module's own, and
+before the batch counts as completed. A checkpoint made there resumes wrong. These loops call
+`Boundary.reached` when nothing of a batch is left to do, and start again from such a point without
+Lightning's guesses about how far a hook had come.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loops.fetchers import _DataFetcher
+from pytorch_lightning.loops.fit_loop import _FitLoop
+from pytorch_lightning.loops.loop import _Loop
+from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
+
+from torch_lab.engine.lightning.progress import in_mid_epoch
+
+
+class Boundary(Protocol):
+    """What the loops tell: a batch is done, or training is about to go on from a checkpoint."""
+
+    def reached(self, *, epoch_end: bool) -> None:
+        """Everything that belongs to the batches so far has happened."""
+
+    def resuming(self) -> bool:
+        """Whether the state just loaded was saved at such a point."""
+
+    def going_on(self) -> None:
+        """Lightning has set itself up; the next thing to run is what followed the save."""
+
+    def ending(self) -> None:
+        """Training has reached its planned end; the hooks that say so come next."""
+
+    def ended_with_other_weights(self) -> None:
+        """Hooks at training's end have changed the module after its last boundary."""
+
+
+class _Epoch(_TrainingEpochLoop):
+    boundary: Boundary
+    as_it_stands = False
+    goes_on = False
+    _takes_index: bool | None = None
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        # A resumed run has made its iterator before its random state was restored, and from data
+        # that may look at what hooks have changed. Loaders that know their place keep it.
+        if self.goes_on and not (self.batch_progress.current.ready and _keeps_place(data_fetcher)):
+            vars(data_fetcher).get("batches", []).clear()  # fetched ahead
+            iter(data_fetcher)
+        self.goes_on = False
+        super().on_run_start(data_fetcher)
+
+    def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
+        super().on_advance_end(data_fetcher)
+        if not self.done:  # else the epoch's end follows, which is the boundary
+            self.boundary.reached(epoch_end=False)
+
+    def _build_kwargs(
+        self, kwargs: OrderedDict[str, Any], batch: Any, batch_idx: int
+    ) -> OrderedDict[str, Any]:
+        # Lightning inspects training_step's signature at every batch: 10 microseconds.
+        if self._takes_index is None:
+            kwargs = super()._build_kwargs(kwargs, batch, batch_idx)
+            self._takes_index = "batch_idx" in kwargs
+            return kwargs
+        kwargs["batch"] = batch
+        if self._takes_index:
+            kwargs["batch_idx"] = batch_idx
+        return kwargs
+
+    def reset(self) -> None:
+        self._takes_index = None
+        # A mid-epoch state was saved between two batches: the counters stand as they should, and
+        # both of Lightning's ways to reset would change them.
+        if self.as_it_stands:
+            self.as_it_stands = False
+        else:
+            super().reset()
+
+    def _broadcast_sigterm_tensor(self) -> None:
+        """Lightning asks all ranks at every step; the boundary asks them about once a second."""
+
+
+class _Fit(_FitLoop):
+    boundary: Boundary
+    epoch_loop: _Epoch
+    _unprepared = False
+
+    def setup_data(self) -> None:
+        super().setup_data()
+        # A configure_optimizers that asks for estimated_stepping_batches has the loaders made
+        # before Lightning has read their places from the checkpoint; it then forgets them.
+        if self.restarting and self._combined_loader_states_to_load and self._data_fetcher:
+            self._load_combined_loader_states()
+            iter(self._data_fetcher)
+
+    def reset(self) -> None:
+        super().reset()
+        if self.boundary.resuming():
+            self.epoch_loop.as_it_stands = self.restarted_mid_epoch
+            self._unprepared = True
+            self._restarting = False
+            for child in _children(self):
+                _stop_restarting(child)
+
+    def on_advance_start(self) -> None:
+        if self._unprepared:
+            self._unprepared = False
+            self.boundary.going_on()
+            self.epoch_loop.goes_on = True
+            self._catch_up_with_reloads()
+        super().on_advance_start()
+
+    def _catch_up_with_reloads(self) -> None:
+        """Make the loaders anew in the epochs in which the run that was never cut does."""
+        trainer: Any = self.trainer
+        epoch, every = trainer.current_epoch, trainer.reload_dataloaders_every_n_epochs
+        if every and epoch % every == 0 and not in_mid_epoch(self.trainer):
+            self._last_train_dl_reload_epoch = float("-inf")  # hooks may look at what has changed
+        elif every:
+            self._last_train_dl_reload_epoch = epoch - epoch % every
+
+    def on_advance_end(self) -> None:
+        super().on_advance_end()
+        self.boundary.reached(epoch_end=True)
+
+    def on_run_end(self) -> None:
+        before = _weight_versions(self.trainer)
+        self.boundary.ending()
+        super().on_run_end()  # StochasticWeightAveraging, for one, puts its average in place here
+        changed = _weight_versions(self.trainer) != before
+        if self.trainer.strategy.reduce_boolean_decision(changed, all=False):
+            self.boundary.ended_with_other_weights()
+
+
+def _keeps_place(fetcher: _DataFetcher) -> bool:
+    """Whether a loader goes on where it was, and would not if it were iterated anew."""
+    return any(
+        hasattr(each, "load_state_dict") and getattr(each, "exact", True)
+        for each in fetcher.combined_loader.flattened
+    )
+
+
+def _weight_versions(trainer: pl.Trainer) -> list[tuple[int, int, int]]:
+    """Differs when a weight was written to, also where that went through `.data` and unnoticed."""
+    tensors = trainer.lightning_module.state_dict(keep_vars=True).values()
+    return [
+        (each.data_ptr(), each._version, _checksum(each.detach()))
+        for each in tensors
+        if isinstance(each, torch.Tensor) and each.layout is torch.strided
+    ]
+
+
+def _checksum(tensor: torch.Tensor) -> int:
+    if tensor.is_meta or type(tensor) is not torch.Tensor:  # sharded: no process has it all
+        return 0
+    return int(tensor.flatten().view(torch.uint8).sum(dtype=torch.int64))
+
+
+def _children(loop: _Loop) -> list[_Loop]:
+    return [each for each in vars(loop).values() if isinstance(each, _Loop)]
+
+
+def _stop_restarting(loop: _Loop) -> None:
+    """Past the loading, these flags make Lightning skip plateau schedulers and validations."""
+    loop._restarting = False
+    loop.reset_restart_stage()
+    for child in _children(loop):
+        _stop_restarting(child)
+
+
+def install_loops(trainer: pl.Trainer, boundary: Boundary) -> None:
+    """Let `trainer` fit with loops that know boundaries."""
+    old = trainer.fit_loop
+    fit = _Fit(trainer, min_epochs=old.min_epochs, max_epochs=old.max_epochs)
+    fit.epoch_loop = epoch = _Epoch(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
+    fit.boundary = epoch.boundary = boundary
+    trainer.fit_loop = fit
+
+
+_EACH_BATCH = (
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_validation_batch_start",
+    "on_validation_batch_end",
+)
+
+
+def skip_idle_hooks(callbacks: Iterable[pl.Callback]) -> None:
+    """Spare every batch the calls of hooks that do nothing.
+
+    Each costs a microsecond, six times a batch; Lightning passes over a hook that isn't callable.
+    """
+    for callback in callbacks:
+        for name in _EACH_BATCH:
+            if getattr(type(callback), name) is getattr(pl.Callback, name):
+                setattr(callback, name, None)
