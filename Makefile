@@ -2,13 +2,13 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= 3
+JOBS ?= 4
 CONSTRAINTS ?= constraints.txt
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
-# One thread each; three jobs for two cores, since many tests wait for a server.
+# One thread each; twice as many jobs as the two cores of CI, since many tests wait for something.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 DIGITS := example_project/experiments/00_digits/hparams.py

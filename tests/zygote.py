@@ -1,6 +1,6 @@
 """Real commands in real processes without paying for imports each time.
 
-    python tests/zygote.py        then, a line of JSON for each request on its standard input
+    python tests/zygote.py [KIND]    then, a line of JSON for each request on its standard input
 
 It imports what `train` imports, and forks a child for each command. The child is a process of
 its own in a group of its own: signals and SIGKILL do to it what they do to any `train`.
@@ -8,25 +8,31 @@ its own in a group of its own: signals and SIGKILL do to it what they do to any 
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import json
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers import argv, environment
 
+SYNC = ("lab", "sync")  # needs no torch, but clearml, which takes a second
+
 
 class Zygote:
     """The test's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "torch") -> None:
+        self._senders: Zygote | None = None
+        self._syncing: set[int] = set()
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -49,11 +55,16 @@ class Zygote:
         """
         request = {"do": "start", "argv": argv(*words)[3:], "cwd": str(cwd), "env": env or {}}
         paths = {"log": str(log), "errors": str(errors or log), "stdin": str(stdin)}
-        return int(self._ask(request | paths))
+        pid = int(self._parent(words)._ask(request | paths))
+        if words[:2] == SYNC:
+            self._syncing.add(pid)
+        return pid
 
     def wait(self, pid: int) -> int:
         """The exit status, -N for signal N."""
-        return int(self._ask({"do": "wait", "pid": pid}))
+        parent = self._parent(SYNC if pid in self._syncing else ())
+        self._syncing.discard(pid)
+        return int(parent._ask({"do": "wait", "pid": pid}))
 
     def run(self, *words: str | Path, cwd: Path, log: Path, status: int | None = 0) -> int:
         """Start a command, wait for it, and check its exit status."""
@@ -81,11 +92,20 @@ class Zygote:
             raise AssertionError(f"{path}: exit {status}\n{log.read_text()}")
 
     def close(self) -> None:
+        if self._senders is not None:
+            self._senders.close()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(30)
         self._process.stdout.close()
+
+    def _parent(self, words: Sequence[str | Path]) -> Zygote:
+        """The process that a command is forked from."""
+        if tuple(words[:2]) != SYNC:
+            return self
+        self._senders = self._senders or Zygote("clearml")
+        return self._senders
 
     def _ask(self, request: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
@@ -107,6 +127,8 @@ def _child(request: dict[str, Any]) -> None:
     tempfile.tempdir = None  # as the environment says now
     script = request.get("script")
     sys.argv = [script or "torch-lab", *request["argv"]]
+    if not script:  # as `python -m torch_lab`, which is what the other ranks are started with
+        sys.modules["__main__"].__spec__ = importlib.util.find_spec("torch_lab.__main__")
     try:
         if script:
             runpy.run_path(script, run_name="__main__")
@@ -119,10 +141,27 @@ def _child(request: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def _serve() -> None:
+def _torch() -> None:
+    """What every child would do anew: half of the time of a tiny training."""
+    from torchmetrics import Metric
+
     import torch_lab.tasks.predicting
     import torch_lab.tasks.running  # noqa: F401
 
+    isinstance(_torch, Metric)  # asks all of its subclasses, for each kind of object once
+
+
+def _clearml() -> None:
+    import torch_lab.tasks.sync  # noqa: F401
+    from torch_lab.mirror.server import clearml_under_bounds
+
+    clearml_under_bounds()
+
+
+def _serve(kind: str = "torch") -> None:
+    {"torch": _torch, "clearml": _clearml}[kind]()
+    gc.collect()
+    gc.freeze()  # a child's collections would copy what they look at
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
@@ -140,4 +179,4 @@ def _serve() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    _serve()
+    _serve(*sys.argv[1:])

@@ -11,16 +11,9 @@ from tiny_project import Lab
 from zygote import Zygote
 
 
-@pytest.fixture(scope="session")
-def shared_zygote() -> Iterator[Zygote]:
-    made = Zygote()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(tmp_path: Path, shared_zygote: Zygote) -> Iterator[Lab]:
+def lab(tmp_path: Path, zygote: Zygote) -> Iterator[Lab]:
     """The tiny project, in which nothing may be left looking alive."""
-    made = Lab.copied(tmp_path / "project", shared_zygote)
+    made = Lab.copied(tmp_path / "project", zygote)
     yield made
     assert made.left_alive() == []

@@ -90,6 +90,15 @@ def table(path: Path) -> torch.Tensor:
     return torch.tensor([[float(cell) for cell in row] for row in rows])
 
 
+def on_two(net: Project, zygote: Zygote, *more: str, status: int = 0) -> tuple[str, str]:
+    """Infer on two devices; what was said on standard output, and on standard error."""
+    said, errors = net.root / "said.txt", net.root / "errors.txt"
+    given = words("--set", "trainer.init.devices=2", *more)
+    found = zygote.wait(zygote.start(*given, cwd=net.root, log=said, errors=errors))
+    assert found == status, errors.read_text()
+    return said.read_text(), errors.read_text()
+
+
 def litter(net: Project) -> list[str]:
     return [path.name for path in out(net).parent.glob(".*")]
 
@@ -100,30 +109,30 @@ def test_two_devices_make_the_same_file(net: Project, zygote: Zygote, tmp_path: 
     expected = table(out(net))
     assert expected.shape == (11, 201)
     assert log.read_text().count("11 predictions written to out/predictions.csv") == 1
-    done = net.command(*words("--set", "trainer.init.devices=2", "--set", "shuffle=True", "2.csv"))
+    said, errors = on_two(net, zygote, "--set", "shuffle=True", "2.csv")
     assert torch.allclose(table(net.root / "2.csv"), expected)
-    assert done.stdout.count("11 predictions written to 2.csv") == 1
-    assert done.stderr.count("UserWarning: seen") == 1
+    assert said.count("11 predictions written to 2.csv") == 1
+    assert errors.count("UserWarning: seen") == 1
     assert litter(net) == []
     assert not net.artifacts.exists()
 
 
-def test_more_devices_than_samples(net: Project) -> None:
-    net.command(*words("--set", "trainer.init.devices=2", "--set", "n=1"))
+def test_more_devices_than_samples(net: Project, zygote: Zygote) -> None:
+    on_two(net, zygote, "--set", "n=1")
     assert len(out(net).read_text().splitlines()) == 2
 
 
-def test_streams_of_two_devices_take_turns(net: Project) -> None:
-    net.command(*words("--set", "trainer.init.devices=2", "--set", "stream=True"))
+def test_streams_of_two_devices_take_turns(net: Project, zygote: Zygote) -> None:
+    on_two(net, zygote, "--set", "stream=True")
     assert table(out(net))[:, 0].tolist() == list(range(11))
 
 
-def test_two_devices_say_once_what_is_wrong(net: Project) -> None:
+def test_two_devices_say_once_what_is_wrong(net: Project, zygote: Zygote) -> None:
     net.write("out", "in the way")
-    done = net.command(*words("--set", "trainer.init.devices=2"), status=2)
+    _, errors = on_two(net, zygote, status=2)
     error = "error: can't write predictions to out/predictions.csv: out is no folder\n"
-    assert done.stderr.count(error) == 1
-    assert "Traceback" not in done.stderr
+    assert errors.count(error) == 1
+    assert "Traceback" not in errors
 
 
 def test_killed_in_the_middle(net: Project, zygote: Zygote, tmp_path: Path) -> None:

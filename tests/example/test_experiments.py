@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 from example_project import ROOT
 from example_project.preprocess.digits import preprocess
 from torch_lab import experiment, hparams
+from zygote import Zygote
 
 EXPERIMENTS = ROOT / "example_project" / "experiments"
 SCRIPTS = sorted(
@@ -46,17 +44,16 @@ def test_the_layered_scripts_differ_only_where_they_say() -> None:
     assert slow == base
 
 
-def test_train_finetune_infer(tmp_path: Path, digits: str) -> None:
-    environment = {**os.environ, "TORCH_LAB_ARTIFACTS": str(tmp_path / "runs")}
+def test_train_finetune_infer(tmp_path: Path, digits: str, zygote: Zygote) -> None:
+    log = tmp_path / "said.txt"
 
     def command(verb: str, script: str, *arguments: str) -> str:
         path = f"example_project/experiments/00_digits/{script}.py"
-        words = [sys.executable, "-m", "torch_lab", verb, path, "--set", f"data={digits}"]
-        done = subprocess.run(
-            [*words, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        words = [verb, path, "--set", f"data={digits}", *arguments]
+        variables = {"TORCH_LAB_ARTIFACTS": str(tmp_path / "runs")}
+        status = zygote.wait(zygote.start(*words, cwd=ROOT, log=log, env=variables))
+        assert status == 0, log.read_text()
+        return log.read_text()
 
     def record(run: str) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads((tmp_path / "runs" / run / "run.json").read_text())

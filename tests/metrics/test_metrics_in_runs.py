@@ -108,7 +108,7 @@ def test_two_uneven_ranks_and_plots(lab: Project, zygote: Zygote) -> None:
     """9 and 5 samples in batches of two: ranks have different numbers of batches and samples."""
     zygote.run("train", SCRIPT, "-s", "trainer.init.devices=1", cwd=lab.root, log=lab.root / "log")
     sets = ["-s", "trainer.init.devices=2", "-s", "trainer.init.strategy=ddp"]
-    lab.command("train", SCRIPT, *sets)
+    zygote.run("train", SCRIPT, *sets, cwd=lab.root, log=lab.root / "log")
     one, two = (lab.run(f"00_metrics-hparams_v{n}") for n in range(2))
     expected = final(one)
     assert {"mrr/validate", "of (test)/multiclassaccuracy_2", "both (train)/auroc"} <= set(expected)

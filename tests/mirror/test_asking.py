@@ -78,7 +78,7 @@ def test_no_answer_in_time(timeout: float, wild: Wild, file: str, monkeypatch):
     # The process that asks gives up at the same moment, and may be the first to say so.
     with pytest.raises(ServerUnreachable, match=r"did not answer within|no answer in time"):
         ask("upload", timeout, file=file, url=f"{wild.url}/a", deadline=60)
-    assert time.monotonic() - started < timeout + 3
+    assert time.monotonic() - started < timeout + 20
 
 
 def test_asked_in_the_background(wild: Wild, file: str, monkeypatch):
@@ -145,4 +145,4 @@ def test_it_ends_by_itself_when_nobody_is_left_to_end_it(wild: Wild, file: str):
         check=False,
     )
     assert done.returncode == -9
-    wait_for(lambda: gone(int(done.stdout)), timeout=10)
+    wait_for(lambda: gone(int(done.stdout)))

@@ -117,7 +117,7 @@ def test_killed_at_random_moments(lab: MirroredLab, clearml_server: ClearMLServe
     clearml_server.fault(**LATE)
     while trials.kills < KILLS:
         trials.keep_going()
-        time.sleep(trials.chance.uniform(0, 3))
+        time.sleep(trials.chance.uniform(0, 2))
         trials.kill()
     trials.finish()
     lab.end_senders()

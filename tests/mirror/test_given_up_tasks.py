@@ -18,7 +18,7 @@ def test_is_no_abort_and_goes_on(
 ) -> None:
     server = shared_clearml_server
     with mirrored(tmp_path / "tiny", zygote, server.environment) as lab:
-        training = lab.start_one("train", HPARAMS, "-s", "pause=0.4")
+        training = lab.start_one("train", HPARAMS, "-s", "pause=1.0")
         task = wait_for(lambda: lab.mirror(RUN).task_id)
         assert task is not None
         wait_for(lambda: server.task(task)["status"] == "in_progress", every=0.1)

@@ -342,7 +342,7 @@ def test_no_answer_fills_the_memory(kind: str, wild: Wild, tmp_path: Path) -> No
     wild.answers |= {"*auth.login": logged_in, "*": LARGE[kind]}
     began = time.monotonic()
     said = said_by(MEMORY, f"{wild.url}/a", str(tmp_path / "a"), of=wild)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert "too much" not in said, said
     assert "took it" not in said, said
     assert said.count("in time") == 2, said

@@ -332,7 +332,7 @@ def test_the_wait_is_bounded(settings, run, wait):
         state.write(run, Mirror(left={"checkpoints": 2}))
         began = time.monotonic()
         said = wait.result(0.3)
-        assert 0.3 <= time.monotonic() - began < 5
+        assert 0.3 <= time.monotonic() - began < 30
     assert said == (
         "pending for ClearML: 2 checkpoints still on the way, in the background;"
         f" `lab sync {run.name}` finishes it"
@@ -344,7 +344,7 @@ def test_nobody_waits_long_for_a_server_that_is_away(settings, wait):
         says(settings, "unreachable", AWAY)
         began = time.monotonic()
         assert wait.result(60).startswith(f"pending for ClearML: {AWAY}; `lab sync")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_a_server_that_is_back_is_waited_for(settings, run, wait, monkeypatch):
@@ -373,6 +373,6 @@ def test_a_signal_ends_the_wait_and_nothing_else(settings, run, wait, signum):
         timer.start()
         began = time.monotonic()
         assert wait.result(60).startswith("pending for ClearML: the files server does not answer")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         timer.join()
     assert signal.getsignal(signum) is before

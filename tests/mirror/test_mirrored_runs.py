@@ -19,7 +19,8 @@ from helpers import wait_for
 from mirror.mirrored_lab import MirroredLab, mirrored
 from zygote import Zygote
 
-SLOW = ("-s", "pause=0.1")  # 4 s of training
+SLOW = ("-s", "pause=0.1")  # a second of training
+LONG = ("-s", "pause=0.2", "-s", "trainer.init.max_epochs=100")  # for those that are ended
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_sender_that_is_killed_is_started_again(
 def test_a_server_that_goes_and_comes_back(
     alone: MirroredLab, clearml_server: ClearMLServer
 ) -> None:
-    training = alone.start_one("train", HPARAMS, "-s", "pause=0.4")
+    training = alone.start_one("train", HPARAMS, "-s", "pause=1.0")
     wait_for(lambda: alone.mirror(RUN).page)
     wait_for(lambda: "ClearML: " in training.err.read_text())
     clearml_server.stop()
@@ -133,7 +134,7 @@ def test_a_server_that_goes_and_comes_back(
 def test_ctrl_c_then_resumed_it_is_one_task(
     lab: MirroredLab, shared_clearml_server: ClearMLServer
 ) -> None:
-    training = lab.start_one("train", HPARAMS, *SLOW)
+    training = lab.start_one("train", HPARAMS, "-s", "pause=0.4")
     wait_for(lambda: (lab.artifacts / RUN / "metrics").exists() and lab.run(RUN).rows())
     os.kill(training.pid, signal.SIGINT)
     outcome = lab.ended(training)
@@ -173,9 +174,10 @@ def test_two_trainings_have_one_sender(
 
 
 def test_aborted_in_the_web_page(alone: MirroredLab, clearml_server: ClearMLServer) -> None:
-    training = alone.start_one("train", HPARAMS, "-s", "pause=0.5")
+    training = alone.start_one("train", HPARAMS, *LONG)
     wait_for(lambda: alone.mirror(RUN).page)
     wait_for(lambda: alone.run(RUN).record["checkpoints"])
+    wait_for(lambda: task_of(alone, clearml_server)["status"] == "in_progress")
     clearml_server.abort(task_of(alone, clearml_server)["id"])
     outcome = alone.ended(training)
     assert outcome.status == 143

@@ -179,7 +179,7 @@ def test_killed_at_any_moment_nothing_half_made_is_in_the_queue(queued: QueuedLa
         lab.ended(started)
     records = [lab.run(name).record for name in lab.runs()]
     ready = {each["queued"].get("task") for each in records if each["status"] == "queued"}
-    wait_for(lambda: set(queued.waiting()) <= ready, timeout=30)  # a process may still be asking
+    wait_for(lambda: set(queued.waiting()) <= ready)  # a process may still be asking
     for each in records:
         if each["status"] != "queued":
             shown = lab.done("lab", "show", each["name"]).out
@@ -283,7 +283,7 @@ def test_a_task_that_is_copied_in_the_web_page_is_another_run(queued: QueuedLab)
 
 def test_an_interrupted_run_goes_on_when_its_task_is_queued_again(queued: QueuedLab) -> None:
     lab = queued.lab
-    task = queued.put("-s", "pause=0.2")
+    task = queued.put("-s", "pause=0.4")
     pid = queued.begin(task)
     wait_for(lambda: (lab.run(V0).path / "checkpoints" / "last.ckpt").exists())
     os.killpg(pid, signal.SIGTERM)
@@ -380,7 +380,7 @@ def test_clearml_agent_trains_what_is_queued_and_stops_what_is_aborted(queued: Q
     lab = queued.lab
     first = queued.put("-s", "width=5")
     queued.edit(first, config__width="6")
-    second = queued.put("-s", "pause=1.0")
+    second = queued.put("-s", "pause=0.2", "-s", "trainer.init.max_epochs=100")
     with queued.daemon() as log:
 
         def status(task: str) -> str:

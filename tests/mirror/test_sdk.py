@@ -23,6 +23,7 @@ from zygote import Zygote
 
 SDK = ("train", HPARAMS, "-s", "task.sdk=True")
 SLOW = ("-s", "pause=0.1")
+LONG = ("-s", "pause=0.2", "-s", "trainer.init.max_epochs=100")  # for those that are ended
 NONE = "Task.current_task() is None in this run"
 
 
@@ -122,7 +123,7 @@ class TestATask:
     def test_an_abort_in_the_web_page_stops_the_run(
         self, lab: MirroredLab, shared_clearml_server: ClearMLServer
     ) -> None:
-        started = lab.start_one(*SDK, "-s", "pause=0.3")
+        started = lab.start_one(*SDK, *LONG)
         wait_for(lambda: said(started, "printed by the SDK"))
         wait_for(lambda: lab.run(RUN).rows())
         shared_clearml_server.abort(task_id(lab))

@@ -119,7 +119,7 @@ def test_a_server_that_is_away(here: MirroredLab, elsewhere: Elsewhere) -> None:
     shutil.copytree(elsewhere.run.path, here.artifacts / RUN)
     started = time.monotonic()
     outcome = here.do("lab", "runs", "--server", env=OFF)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60
     assert outcome.status == 2
     assert RUN in outcome.out
     assert "127.0.0.1:9 can't be reached" in outcome.err
@@ -132,7 +132,7 @@ def test_a_server_that_hangs(here: MirroredLab, elsewhere: Elsewhere) -> None:
     elsewhere.server.fault("hang", endpoints=["tasks.*"])
     started = time.monotonic()
     outcome = here.do("lab", "runs", "--server")
-    assert time.monotonic() - started < 40
+    assert time.monotonic() - started < 70
     assert outcome.status == 2
     assert "did not answer within" in outcome.err
 

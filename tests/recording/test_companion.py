@@ -15,10 +15,12 @@ import recording_helpers as board
 from recording_helpers import Training
 
 from helpers import environment, wait_for
+from store.store_helpers import write_holder
 from torch_lab.recording import beside
 from torch_lab.recording.beside import Companion
 from torch_lab.recording.companion import Order
 from torch_lab.recording.machine import samples
+from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 
 TRAINING = """
@@ -80,11 +82,31 @@ def test_it_is_gone_soon_after_a_training_that_was_killed(tmp_path: Path) -> Non
         assert training.stdout.readline() == "written\n"
         assert lives(companion)
         os.kill(training.pid, signal.SIGKILL)  # the worker lives on
-        wait_for(lambda: not lives(companion), timeout=5)
+        wait_for(lambda: not lives(companion))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(training.pid, signal.SIGKILL)
     assert board.scalars(events)["loss"] == [(0, 1.0), (0, 2.0)]
     assert "machine/cpu_percent" in board.scalars(events)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["taken over", "deleted"])
+def test_it_leaves_when_the_run_is_no_more_its_own(tmp_path: Path, gone: bool) -> None:
+    (tmp_path / "run").mkdir()
+    training = Training(tmp_path / "run")
+    lock = Lock.acquire(training.run, lost_after=60)
+    made = order(training, machine_use_seconds=0.2, token=lock.token)
+    said: list[str] = []
+    companion = Companion(made, said.append)
+    assert companion.pid is not None
+    wait_for(lambda: list(samples(training.run)))
+    training.recorder.scalar("loss", 1.0)
+    if gone:
+        training.run.path.rename(tmp_path / "aside")
+    else:
+        write_holder(training.run, 2, host="elsewhere")
+    wait_for(lambda: not lives(companion.pid or 0))
+    companion.end()
+    assert said == []
 
 
 def test_its_end_is_waited_for_and_nothing_is_missing(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_killed_and_resumed_it_is_as_if_nothing_had_been(
 
     said = lab.do("train", SCRIPT, "-s", "kill_at=9", env=ON, status=-9)
     assert "warning" not in said
-    wait_for(lambda: not companions_of(lab.kept), timeout=6)
+    wait_for(lambda: not companions_of(lab.kept))
     before = shown(lab.kept)["scalars"]["by hand"]
     assert before == board_shows["scalars"]["by hand"][:3]
     lab.do("train", "--resume", RUN, env=ON)
