@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,22 @@ def test_failures_leave_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == ["a"]
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "nowhere" / "a", b"")
+
+
+@pytest.mark.parametrize(
+    ("number", "matters"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
+)
+def test_folders_that_are_not_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, matters: bool
+) -> None:
+    """Some file systems refuse it; a disk that fails is another matter."""
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if matters:
+        with pytest.raises(OSError, match="Input/output error"):
+            fsync_directory(tmp_path)
+    else:
+        fsync_directory(tmp_path)

@@ -56,6 +56,22 @@ def broken_pipe():
         yield stream
 
 
+def test_nothing_goes_to_the_log_of_a_run_that_is_anothers(log, capfd):
+    held = [True]
+
+    def run():
+        with Console(log, lambda: held[0]):
+            print("ours")
+            held[0] = False
+            print("not ours")
+            raise ValueError("too late")
+
+    with pytest.raises(ValueError, match="too late"):
+        run()
+    assert log.read_text() == "ours\n"
+    assert capfd.readouterr().out == "ours\nnot ours\n"
+
+
 def test_both_streams_go_to_the_terminal_and_to_the_log(log, capfd):
     with Console(log):
         print("one")

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
+import os
 import time
 from pathlib import Path
 
 import pytest
 from store_helpers import files_no_larger_than, new_run
 
-from torch_lab.errors import StoreError
+from torch_lab.errors import LockLost, StoreError
 from torch_lab.store.journal import Journal, rows
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import MetricSummary
@@ -168,20 +170,81 @@ def test_summary_is_rebuilt_from_the_rows_that_count(run: RunDirectory) -> None:
     assert Journal(run, -1).summary == {}
 
 
-def test_full_disk_is_said_and_leaves_no_torn_line(
+def test_rows_wait_while_the_disk_is_full(
     run: RunDirectory, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = log(run, 0, range(1, 4))
     size = journal.path.stat().st_size
-    for beyond in (0, 1, 20):
-        with files_no_larger_than(size + beyond), pytest.raises(StoreError) as error:
-            journal.append(4, 4, 0, {"loss": 1.0})
-        assert str(journal.path) in error.value.message
-        assert journal.path.stat().st_size == size
-    assert journal.summary["loss"].last == 3.0
+    for batch, beyond in ((4, 0), (5, 1), (6, 20)):
+        with files_no_larger_than(size + beyond):
+            journal.append(batch, batch, 0, {"loss": 1.0})
+            with pytest.raises(StoreError, match=r"can't write to .*\.jsonl: File too large"):
+                journal.sync()
+        assert journal.path.stat().st_size == size  # no torn line
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "File too large; rows wait in memory until the next checkpoint"
+    ]
+    journal.sync()
+    assert caplog.messages[1:] == [f"{journal.path} is written again; no row is lost"]
+    journal.append(7, 7, 0, {"loss": 2.0})
+    journal.close()
+    assert batches(run) == [1, 2, 3, 4, 5, 6, 7]
+    assert Journal(run, 7).summary == journal.summary
+
+
+def test_waiting_rows_are_written_by_themselves_when_there_is_room(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = log(run, 0, range(1, 2))
+    with files_no_larger_than(journal.path.stat().st_size):
+        journal.append(2, 2, 0, {"loss": 1.0})
+    journal.append(3, 3, 0, {"loss": 1.0})
+    assert batches(run) == [1]  # it isn't tried at every row
+    monkeypatch.setattr("torch_lab.store.journal._RETRY", 0.0)
+    journal._next_try = 0.0
     journal.append(4, 4, 0, {"loss": 1.0})
     assert batches(run) == [1, 2, 3, 4]
-    assert not caplog.records
+
+
+def test_only_so_many_rows_wait(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = log(run, 0, range(1, 2))
+    monkeypatch.setattr("torch_lab.store.journal.MOST_WAITING", 200)
+    with files_no_larger_than(journal.path.stat().st_size):
+        for batch in (2, 3):
+            journal.append(batch, batch, 0, {"loss": 1.0})
+        with pytest.raises(StoreError, match="File too large"):
+            journal.append(4, 4, 0, {"loss": 1.0})
+    journal.close()
+    assert batches(run) == [1, 2, 3, 4]
+
+
+def test_a_line_that_could_not_be_cut_off_is_cut_off_later(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = log(run, 0, range(1, 3))
+    size = journal.path.stat().st_size
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch, files_no_larger_than(size + 5):
+        patch.setattr(os, "ftruncate", fails)
+        journal.append(3, 3, 0, {"loss": 1.0})
+    assert journal.path.stat().st_size == size + 5
+    assert batches(run) == [1, 2]
+    journal.close()
+    assert batches(run) == [1, 2, 3]
+
+
+def test_a_row_of_a_run_that_is_anothers_is_not_written(run: RunDirectory) -> None:
+    def hold() -> None:
+        raise LockLost("it is another's")
+
+    journal = Journal(run, 0)
+    journal._hold = hold
+    with pytest.raises(LockLost):
+        journal.append(1, 1, 0, {"loss": 1.0})
+    assert batches(run) == []
 
 
 def test_segment_that_cannot_begin_is_not_there(run: RunDirectory) -> None:

@@ -10,7 +10,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -66,22 +66,31 @@ class _Stream:
         self._file.flush()
 
 
-def write_draft(checkpoint: dict[str, Any], path: Path) -> Path:
-    """Stream `checkpoint` to a temporary file beside `path`; `publish` puts it in place."""
+def write_draft(checkpoint: dict[str, Any], path: Path, *, lossy: bool = False) -> Path:
+    """Stream `checkpoint` to a temporary file beside `path`; `publish` puts it in place.
+
+    The folder above `path`'s own has to be there: where it was deleted, nothing is made anew.
+    """
     contents = {
-        key: plain.encode(value, f"checkpoint[{key!r}]", lossy=key in _LOSSY)
+        key: plain.encode(value, f"checkpoint[{key!r}]", lossy=lossy or key in _LOSSY)
         for key, value in checkpoint.items()
     }
     draft = path.parent / f".{path.name}.{os.getpid()}.tmp"
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         try:
             with draft.open("wb") as file:
                 _stream(plain.lean(contents), file)
         except BaseException:
-            draft.unlink(missing_ok=True)
+            discard(draft)
             raise
     return draft
+
+
+def discard(draft: Path) -> None:
+    """Take a draft away, where that is still possible: why it goes is what is to be said."""
+    with suppress(OSError):
+        draft.unlink(missing_ok=True)
 
 
 def _stream(contents: dict[str, Any], file: BinaryIO) -> None:
@@ -107,15 +116,23 @@ def publish(draft: Path, path: Path, *, before_replace: Callable[[], None] = lam
             before_replace()
             draft.replace(path)
         except BaseException:
-            draft.unlink(missing_ok=True)
+            discard(draft)
             raise
         fsync_directory(path.parent)
     return digest
 
 
-def save(checkpoint: dict[str, Any], path: Path) -> str:
+def save(
+    checkpoint: dict[str, Any],
+    path: Path,
+    *,
+    before_replace: Callable[[], None] = lambda: None,
+    lossy: bool = False,
+) -> str:
     """Write a checkpoint that is either whole under its name or not there; returns its sha256."""
-    return publish(write_draft(checkpoint, path), path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return publish(write_draft(checkpoint, path, lossy=lossy), path, before_replace=before_replace)
 
 
 def verify(path: Path, sha256: str | None = None) -> str:

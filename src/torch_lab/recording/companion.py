@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from torch_lab.recording import items
 from torch_lab.recording.follow import Follower
 from torch_lab.recording.machine import Machine, Sample, samples
 from torch_lab.store import journal
+from torch_lab.store.lock import holder_of
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.segments import Segment, encode
 
@@ -41,6 +43,7 @@ class Order:
     start: int
     tensorboard: bool
     machine_use_seconds: float
+    token: str = ""  # of the run's lock; another's, or none: the run goes on without this start
 
     def words(self) -> str:
         """The order as an argument."""
@@ -72,12 +75,37 @@ class Loop:
         told = -POLL
         while not self._over():
             now = time.monotonic()
-            if self._teller is not None and now - told >= POLL:
+            tells = self._teller is not None and now - told >= POLL
+            samples = now - self._sampled >= self._order.machine_use_seconds
+            if (tells or samples) and self._is_superseded():
+                break
+            if self._teller is not None and tells:
                 told = now
                 self._teller.tell(self._orphaned)
-            if now - self._sampled >= self._order.machine_use_seconds:
+            if samples:
                 self._sample()
-        self._finish()
+        if self._is_superseded():
+            self._give_way()
+        else:
+            self._finish()
+
+    def _is_superseded(self) -> bool:
+        """Whether another process has taken the run over, or somebody has deleted it."""
+        if not self._order.token:
+            return False
+        holder = holder_of(self._run)
+        if holder is not None:
+            return holder.token != self._order.token
+        with suppress(OSError):
+            return not self._run.lock.exists()
+        return False  # it can't be read at the moment
+
+    def _give_way(self) -> None:
+        """Leave without a word more."""
+        if self._teller is not None:
+            self._teller.close()
+        if self._use is not None:
+            self._use.close()
 
     def _finish(self) -> None:
         end = time.monotonic() + self._patience
@@ -140,6 +168,10 @@ class Teller:
         """Tell what is left, unless that takes too long: the next start tells it again."""
         if self.tell(given_up):
             self.tell(given_up)
+        self.close()
+
+    def close(self) -> None:
+        """Tell nothing more."""
         for follower, _ in self._streams:
             follower.close()
         self.events.close()

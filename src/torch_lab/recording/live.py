@@ -43,18 +43,21 @@ class RunRecorder:
     """Scalars go to the journal, all else to media/; what TensorBoard alone shows to summaries/.
 
     A method that takes `step` keeps it in place of the training's own. What can't be written
-    raises StoreError, as a row of the journal does. Calls in other processes, such as forked
-    loader workers, do nothing; nor do those that a resumed run repeats before it goes on, while
-    it builds its configuration, say: what they record is there.
+    raises StoreError; rows of the journal wait for a while. `hold` is asked before each write, and
+    may refuse by raising: the run may be another process's by now. Calls in other processes, such
+    as forked loader workers, do nothing; nor do those that a resumed run repeats before it goes
+    on, while it builds its configuration, say: what they record is there.
     """
 
-    def __init__(self, run: RunDirectory, after: int) -> None:
+    def __init__(
+        self, run: RunDirectory, after: int, hold: Callable[[], None] = lambda: None
+    ) -> None:
         self.run = run
         self._after = after
-        self.journal = Journal(run, after)
+        self.journal = Journal(run, after, hold)
         self.position: Callable[[], Position] = lambda: Position(0, 0, 0)
-        self._shelf = Shelf(run, after)
-        self._summaries = Stream(run.summaries, after, "the summaries for TensorBoard in")
+        self._shelf = Shelf(run, after, hold)
+        self._summaries = Stream(run.summaries, after, "the summaries for TensorBoard in", hold)
         self._turn = threading.Lock()
         self._pid = os.getpid()
         self._closed = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from torch_lab.utils.files import fsync_directory, write_atomic
 class Stream:
     """A segment that begins with its first line, or at once where earlier ones are to end."""
 
-    def __init__(self, folder: Path, after: int, called: str) -> None:
+    def __init__(
+        self, folder: Path, after: int, called: str, hold: Callable[[], None] = lambda: None
+    ) -> None:
         self._folder = folder
         self._after = after
         self._called = called
+        self._hold = hold
         self._turn = threading.Lock()
         self._segment: Segment | None = None
         if segments(folder):
@@ -48,7 +51,7 @@ class Stream:
                 self._segment.close()
 
     def _begin(self) -> Segment:
-        self._segment = Segment(self._folder, self._after, self._called)
+        self._segment = Segment(self._folder, self._after, self._called, self._hold)
         return self._segment
 
 
@@ -56,20 +59,25 @@ class Shelf:
     """Files in folders by name, and the index that says which of them count.
 
     Nothing is flushed to disk before `sync`, which a checkpoint calls: what comes after the last
-    one is superseded when the run is resumed.
+    one is superseded when the run is resumed. `hold` is asked before each write, and may refuse
+    by raising.
     """
 
-    def __init__(self, run: RunDirectory, after: int) -> None:
+    def __init__(
+        self, run: RunDirectory, after: int, hold: Callable[[], None] = lambda: None
+    ) -> None:
         self._run = run
+        self._hold = hold
         self._turn = threading.Lock()
         self._unsynced: list[Path] = []
-        self._index = Stream(run.media, after, "the index of media in")
+        self._index = Stream(run.media, after, "the index of media in", hold)
         self.inherited = list(_inherited(run))
         files = [file for item in self.inherited for file in (item.file, item.data) if file]
         self._used = {file.casefold() for file in files}
 
     def reserve(self, name: str, batch: int, ending: str) -> Path:
         """A file name that nothing of this run has; its folder is made."""
+        self._hold()
         folder = self._run.media / folder_of(name)
         with storing("make the folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +100,7 @@ class Shelf:
     def write(self, path: Path, data: bytes) -> None:
         """A file, whole or not there."""
         with storing("write", path):
-            write_atomic(path, data, durable=False)
+            write_atomic(path, data, before_replace=self._hold, durable=False)
         self._unsynced.append(path)
 
     def copy(self, source: Path, path: Path) -> None:
@@ -104,11 +112,12 @@ class Shelf:
                     shutil.copytree(source, draft, symlinks=True)
                 else:
                     shutil.copyfile(source, draft)
+                self._hold()
                 draft.rename(path)
             except shutil.Error as error:
                 remove(draft)
                 raise OSError(None, _first_reason(error)) from error
-            except OSError:
+            except BaseException:
                 remove(draft)
                 raise
         self._unsynced.append(path)
@@ -140,11 +149,9 @@ class Shelf:
 
 def _inherited(run: RunDirectory) -> Iterator[Item]:
     """What earlier starts have left that counts; what is superseded is removed."""
-    found = segments(run.media)
-    if not found:
-        return
     for draft in [*run.media.rglob(".*.tmp")]:
         remove(draft)
+    found = segments(run.media)
     kept: set[str] = set()
     superseded: list[Item] = []
     for segment, limit in zip(found, limits(found), strict=True):

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -137,15 +137,17 @@ class Tee:
 class Console:
     """While entered, everything printed also goes to the log at `path`, which is appended to.
 
-    Neither a terminal that went away nor a disk that is full ends the run.
+    Neither a terminal that went away nor a disk that is full ends the run. Nothing more goes to the
+    log once `is_held` says that the run is another process's.
     """
 
     _before: tuple[TextIO, TextIO]
     _tees: tuple[Tee, Tee]
     line: LiveLine
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_held: Callable[[], bool] = lambda: True) -> None:
         self.path = path
+        self._is_held = is_held
         self.lock = threading.RLock()
         self._owner = os.getpid()
         self._file: int | None = None
@@ -189,7 +191,7 @@ class Console:
 
     def log(self, text: str) -> None:
         """Append whole lines to the log alone; a failure is said once on the terminal."""
-        if self._file is None:
+        if self._file is None or not self._is_held():
             return
         if not self.is_child:  # two that write times would write them out of order
             self._stamps.before(self._file)

@@ -11,6 +11,7 @@ from torch_lab.errors import StoreError
 
 _ELSEWHERE = "or keep the runs elsewhere: `artifacts` in [tool.torch-lab], or TORCH_LAB_ARTIFACTS"
 _HINTS = {
+    errno.EIO: "The disk fails, or the connection to it: look at the system's log (dmesg).",
     errno.ENOSPC: f"Free some space, {_ELSEWHERE}.",
     errno.EDQUOT: f"Free some of your quota, {_ELSEWHERE}.",
     errno.EFBIG: f"Raise the limit on file sizes (ulimit -f), {_ELSEWHERE}.",

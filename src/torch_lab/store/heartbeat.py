@@ -10,17 +10,20 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from torch_lab.errors import StoreError
 from torch_lab.store.paths import RunDirectory
 from torch_lab.utils.threads import leave_signals_to_main
 
 INTERVAL = 5.0
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # the latter: macOS
 
 
 class Heartbeat:
     """A daemon thread that touches the heartbeat while the run is this process's own.
 
     `check` is asked before each beat (a lock's `check`); when it raises, the beats end: a process
-    that woke up too late must not keep its successor's run alive.
+    that woke up too late must not keep its successor's run alive. `on_beat` is told when each beat
+    that others can see was begun.
     """
 
     def __init__(
@@ -29,10 +32,12 @@ class Heartbeat:
         check: Callable[[], None] | None = None,
         *,
         interval: float = INTERVAL,
+        on_beat: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._run = run
         self._check = check
         self._interval = interval
+        self._on_beat = on_beat
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -55,15 +60,24 @@ class Heartbeat:
         while not self._ended.wait(self._interval):
             try:
                 self._beat()
+            except StoreError:  # the lock can't be read at the moment: a missed beat
+                continue
             except Exception:  # noqa: BLE001  whatever the check says, its caller learns it first hand
                 return
 
     def _beat(self) -> None:
+        begun = now()
         if self._check is not None:
             self._check()
         # A beat that can't be written is a missed beat: no reason to end a training.
         with contextlib.suppress(OSError):
             touch(self._run.heartbeat)
+            self._on_beat(begun)
+
+
+def now() -> float:
+    """Seconds by a clock that nobody sets, and that counts while a machine sleeps."""
+    return time.clock_gettime(_CLOCK)
 
 
 def touch(path: Path) -> None:

@@ -39,6 +39,10 @@ class Process:
             return Liveness.UNKNOWN
         return Liveness.ALIVE if self._runs() else Liveness.DEAD
 
+    def is_suspended(self) -> bool:
+        """Whether it lives here and was stopped, as by Ctrl-Z, so that it does nothing."""
+        return self.liveness() is Liveness.ALIVE and _state(self.pid) in ("T", "t")
+
     def _runs(self) -> bool:
         if not _exists(self.pid):
             return False
@@ -61,13 +65,27 @@ def process_start(pid: int) -> str:
     """When a process began, as a text to compare: "dead" for a zombie, empty where unknown."""
     if sys.platform != "linux":
         return _ask("ps", "-o", "lstart=", "-p", str(pid))
+    fields = _stat(pid)
+    if not fields:
+        return ""
+    return "dead" if fields[0] in "ZX" else fields[19]
+
+
+def _state(pid: int) -> str:
+    """What a process is doing, as a letter; empty where unknown."""
+    if sys.platform != "linux":
+        return _ask("ps", "-o", "state=", "-p", str(pid))[:1]
+    return "".join(_stat(pid)[:1])
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux says of a process after its name; nothing where there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return ""
+        return []
     # The command's name is in parentheses and may itself hold spaces and parentheses.
-    state, *fields = stat.rpartition(")")[2].split()
-    return "dead" if state in "ZX" else fields[18]
+    return stat.rpartition(")")[2].split()
 
 
 @cache

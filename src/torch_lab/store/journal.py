@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from torch_lab.errors import StoreError
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import MetricSummary
 from torch_lab.store.segments import Segment, counting, encode
+
+MOST_WAITING = 16 << 20  # characters; some hundred thousand rows
+_RETRY = 1.0  # seconds
+_log = logging.getLogger("torch_lab")
 
 
 class Row(NamedTuple):
@@ -28,21 +34,29 @@ class Journal(Segment):
 
     `after` batches were handled when it begins: rows of earlier segments beyond that are
     superseded, because the run goes on from there.
+
+    While nothing can be written, as on a full disk, rows wait in memory; `sync` needs them on
+    disk, so that no checkpoint counts without the rows before it.
     """
 
-    def __init__(self, run: RunDirectory, after: int) -> None:
+    def __init__(
+        self, run: RunDirectory, after: int, hold: Callable[[], None] = lambda: None
+    ) -> None:
         self._ranges: dict[str, list[float]] = {}
         self._turn = threading.Lock()
+        self._waiting: list[str] = []
+        self._size = 0
+        self._next_try = 0.0
         self.inherited: dict[str, Row] = {}  # each name's last row before this start
-        super().__init__(run.metrics, after, "the journal")
+        super().__init__(run.metrics, after, "the journal", hold)
         for row in rows(run):
             self._summarize(row.values)
             self.inherited.update(dict.fromkeys(row.values, row))
 
     def append(self, batch: int, step: int, epoch: int, values: Mapping[str, float]) -> None:
-        """Write one row, given to the operating system when this returns.
+        """Write one row, given to the operating system when this returns, or kept until it can be.
 
-        On StoreError nothing of the row is in the file, and later calls may succeed again.
+        StoreError when more rows wait than are kept in memory.
         """
         row = {"t": round(time.time(), 3), "batch": batch, "step": step, "epoch": epoch}
         with self._turn:
@@ -51,8 +65,44 @@ class Journal(Segment):
             except (ValueError, TypeError):
                 values = {name: float(value) for name, value in values.items()}
                 line = encode({**row, "values": {k: _named(v) for k, v in values.items()}})
-            self.write(line)
             self._summarize(values)
+            if self._waiting:
+                self._keep(line)
+            else:
+                try:
+                    self.write(line)
+                except StoreError as error:
+                    self._begin_to_wait(line, error)
+
+    def sync(self) -> None:
+        """Make all rows durable; StoreError while some can't be written."""
+        with self._turn:
+            self._write_waiting()
+        super().sync()
+
+    def _begin_to_wait(self, line: str, error: StoreError) -> None:
+        _log.warning("%s; rows wait in memory until the next checkpoint", error.message)
+        self._waiting, self._size = [line], len(line)
+        self._next_try = time.monotonic() + _RETRY
+
+    def _keep(self, line: str) -> None:
+        """Let one more row wait, and try to write them all now and then."""
+        self._waiting.append(line)
+        self._size += len(line)
+        if time.monotonic() < self._next_try and self._size <= MOST_WAITING:
+            return
+        self._next_try = time.monotonic() + _RETRY
+        try:
+            self._write_waiting()
+        except StoreError:
+            if self._size > MOST_WAITING:
+                raise
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            self.write("\n".join(self._waiting))
+            _log.warning("%s is written again; no row is lost", self.path)
+            self._waiting, self._size = [], 0
 
     @property
     def summary(self) -> dict[str, MetricSummary]:

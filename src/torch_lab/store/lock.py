@@ -13,15 +13,16 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_lab.errors import LockLost, RunLocked
+from torch_lab.errors import LockLost, RunLocked, StoreError
 from torch_lab.store import heartbeat
 from torch_lab.store.failures import storing
 from torch_lab.store.heartbeat import Heartbeat as Heartbeat
+from torch_lab.store.heartbeat import now
 from torch_lab.store.host import Liveness, Process, this_process
 from torch_lab.store.paths import RunDirectory
 
@@ -63,6 +64,8 @@ class Lock:
         self.run = run
         self.holder = holder
         self._content = holder.content()
+        self._beat = float("-inf")
+        self._lease = 0.0
 
     @classmethod
     def acquire(
@@ -95,6 +98,37 @@ class Lock:
         """How many times the lock had changed hands by force, plus one."""
         return self.holder.generation
 
+    @contextlib.contextmanager
+    def beating(self, lost_after: float) -> Iterator[None]:
+        """Give signs of life, often enough for those who wait `lost_after` seconds for one."""
+        interval = min(heartbeat.INTERVAL, lost_after / 4)
+        self._lease = 2 * interval
+        heart = Heartbeat(self.run, self.check, interval=interval, on_beat=self._renew)
+        try:
+            heart.start()
+            yield
+        finally:
+            heart.stop()
+
+    def hold(self) -> None:
+        """Raise LockLost if the run may be another's by now: asked before each small write.
+
+        While the heart beats nobody can have taken it over, and this costs next to nothing. A
+        process that was stopped, and woke up, reads the lock first. A lock that can't be read at
+        the moment says nothing: whatever is broken there, the write itself will tell.
+        """
+        if now() - self._beat > self._lease:
+            with contextlib.suppress(StoreError):
+                self.check()
+
+    def is_held(self) -> bool:
+        """Whether `hold` has nothing to say."""
+        try:
+            self.hold()
+        except LockLost:
+            return False
+        return True
+
     def check(self) -> None:
         """Raise LockLost unless the file still names this holder; cheap."""
         with storing("read the lock", self.run.lock):
@@ -102,11 +136,24 @@ class Lock:
         if content == self._content:
             return
         other = parse(content) if content else None
-        now = f"{other} took it over" if other else "its lock is gone"
+        if other is None and not self.run.path.exists():
+            raise LockLost(
+                f"run directory {self.run.path} is gone: it was deleted or moved",
+                hint="Nothing can be saved there any more, so this process stops.",
+            )
+        if other is None:
+            raise LockLost(
+                f"run {self.run.name} isn't this process's any more: its lock is gone",
+                hint="Another process has taken it over and ended, or somebody deletes the run."
+                " This process stops without writing.",
+            )
         raise LockLost(
-            f"run {self.run.name} isn't this process's any more: {now}",
+            f"run {self.run.name} isn't this process's any more: {other} took it over",
             hint="This process was silent for too long, and stops without writing.",
         )
+
+    def _renew(self, beat: float) -> None:
+        self._beat = beat
 
     def release(self) -> None:
         """Free the run, if it is still held; another's lock is left alone."""
@@ -189,6 +236,12 @@ def _try_to_acquire(
 
 
 def _locked(run: RunDirectory, holder: Holder | None) -> RunLocked:
+    if holder is not None and holder.process.is_suspended():
+        pid = holder.process.pid
+        return RunLocked(
+            f"run {run.name} is alive: {holder} has it, and is suspended",
+            hint=f"Let it go on (kill -CONT {pid}, or fg), or end it first (kill -KILL {pid}).",
+        )
     return RunLocked(
         f"run {run.name} is alive: {holder or 'a process that is just starting'} writes to it",
         hint="Wait for it, or stop it first.",
@@ -231,7 +284,27 @@ def _rename(source: Path, target: Path) -> bool:
 
 
 def _create(path: Path, content: bytes) -> bool:
-    """Create a file that nobody else has, whole; False when it is there already."""
+    """Create a file that nobody else has; False when it is there already.
+
+    It is linked to its name when it is whole: a process that is killed leaves no empty lock, which
+    others would have to take for that of one that is just starting.
+    """
+    whole = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    _write_new(whole, content)
+    try:
+        path.hardlink_to(whole)
+        return True
+    except FileExistsError:
+        return whole.stat().st_nlink == 2  # a server that was asked twice has done it at first
+    except OSError:  # a file system without hard links
+        return _write_new(path, content)
+    finally:
+        with contextlib.suppress(OSError):
+            whole.unlink()
+
+
+def _write_new(path: Path, content: bytes) -> bool:
+    """Write a file that is not there yet; False when it is."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:

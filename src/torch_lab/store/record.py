@@ -46,6 +46,9 @@ class Best:
     mode: str = "min"
 
 
+CRASH = "crash"  # name and kind of what an exception in training left: no run goes on from it
+
+
 @dataclass(frozen=True)
 class CheckpointEntry:
     """A checkpoint that is complete; `file` is relative to the run directory."""
@@ -70,6 +73,7 @@ class Resume:
     batch: int
     command: tuple[str, ...] = ()
     host: str = ""
+    slurm: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ class Record:
     """What run.json says; times are seconds since 1970, `script` is relative to the project.
 
     `sync`: a sender is to mirror the run; `fetched`: which server and task it was fetched from;
-    `queued`: the queue that it was handed to, the task there, the agent that runs it.
+    `queued`: the queue that it was handed to, the task there, the agent that runs it; `ledger`:
+    which batches and samples were planned and trained on, and who stopped it; `slurm`: the job
+    that began it, and how often that had been started again.
     """
 
     name: str
@@ -111,6 +117,8 @@ class Record:
     scripts: Mapping[str, str] = field(default_factory=dict)
     resumes: tuple[Resume, ...] = ()
     progress: Progress = Progress()
+    ledger: Mapping[str, Any] | None = None
+    slurm: Mapping[str, Any] | None = None
     sync: bool = False
     fetched: Mapping[str, Any] | None = None
     queued: Mapping[str, Any] | None = None
@@ -257,6 +265,8 @@ _CONVERSIONS: dict[str, Any] = {
     "scripts": dict,
     "resumes": lambda value: tuple(_resume(entry) for entry in value),
     "progress": lambda value: _build(Progress, value),
+    "ledger": lambda value: None if value is None else dict(value),
+    "slurm": lambda value: None if value is None else dict(value),
     "sync": bool,
     "fetched": lambda value: None if value is None else dict(value),
     "queued": lambda value: None if value is None else dict(value),

@@ -6,7 +6,7 @@ there: lines of earlier segments beyond that are superseded.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import logging
 import math
@@ -42,9 +42,20 @@ P = TypeVar("P", bound=Placed)
 
 
 class Segment:
-    """The segment that this start of the run writes; `after` None: it supersedes nothing."""
+    """The segment that this start of the run writes; `after` None: it supersedes nothing.
 
-    def __init__(self, folder: Path, after: int | None, called: str) -> None:
+    `hold` is asked before each write, and may refuse by raising.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        after: int | None,
+        called: str,
+        hold: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._hold = hold
+        self._torn = False
         with storing(f"open {called} in", folder):
             folder.mkdir(exist_ok=True)
             self._descriptor, self.path = _create(folder)
@@ -53,24 +64,37 @@ class Segment:
                 self.write(encode(_header(after)))
                 fsync_directory(folder)
             except (OSError, StoreError):
-                self.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.path.unlink(missing_ok=True)
                 raise
 
     def write(self, text: str) -> None:
-        """Append one line, given to the operating system when this returns.
+        """Append a line, or several, given to the operating system when this returns.
 
-        On StoreError nothing of the line is in the file, and later calls may succeed again.
+        On StoreError nothing of it counts, and later calls may succeed again.
         """
-        line = text.encode() + b"\n"
+        self._hold()
+        lines = text.encode() + b"\n"
         try:
-            if os.write(self._descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._mend()
+            rest = lines
+            while rest:  # a disk that is nearly full takes a part, and says why with the next one
+                rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            # This process alone writes here: whatever is beyond the last whole line is the
-            # beginning of this one. Cutting it off needs no space.
-            os.ftruncate(self._descriptor, self._whole)
+            self._torn = True
+            with contextlib.suppress(OSError):  # else before the next line
+                self._mend()
             raise store_error("write to", self.path, error) from error
-        self._whole += len(line)
+        self._whole += len(lines)
+
+    def _mend(self) -> None:
+        """Cut off what there is of a line that could not be written whole; that needs no space.
+
+        This process alone writes here: it is whatever is beyond the last whole line.
+        """
+        if self._torn:
+            os.ftruncate(self._descriptor, self._whole)
+            self._torn = False
 
     def sync(self) -> None:
         """Make all lines durable."""

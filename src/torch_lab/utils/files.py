@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # what was written before is not on disk
 
 
 def write_atomic(
@@ -53,8 +56,10 @@ def fsync_directory(path: Path) -> None:
     """Make the names in a folder as durable as its files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        os.fsync(descriptor)
+    except OSError as error:
         # Some network file systems refuse this on folders; there is nothing else to call.
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
+        if error.errno in _LOST:
+            raise
     finally:
         os.close(descriptor)
