@@ -1,4 +1,7 @@
-"""How commands end: signals at every stage, a second one, forced ends, readers that go away."""
+"""How commands end: by signals, a second one, by force, when their readers go away.
+
+Every signal at every stage is in tests/faults/test_signals.py.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,6 @@ from helpers import argv, environment, wait_for
 
 SIGNALS = pytest.mark.parametrize(
     "signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"]
-)
-ALL_SIGNALS = pytest.mark.parametrize(
-    "signum",
-    [signal.SIGTERM, signal.SIGINT, signal.SIGHUP],
-    ids=["SIGTERM", "SIGINT", "SIGHUP"],
 )
 PROMPT = 15.0  # seconds; an idle machine needs a tenth of one
 SLOW = ("pause=0.01",)  # 40 ms a batch
@@ -67,7 +65,7 @@ def assert_goes_on_as_if_nothing_had_happened(lab: Lab) -> None:
 # -- signals in training ---------------------------------------------------------------------
 
 
-@ALL_SIGNALS
+@SIGNALS
 def test_in_training_the_step_is_finished_and_saved(lab: Lab, signum: int) -> None:
     started = start(lab, *SLOW, "checkpoint.every_n_steps=3")
     saved(lab, 3)
@@ -125,8 +123,8 @@ def test_a_step_that_does_not_end_is_given_up(lab: Lab) -> None:
 # -- signals before and after it -------------------------------------------------------------
 
 
-@ALL_SIGNALS
-def test_while_the_configuration_is_built(lab: Lab, signum: int) -> None:
+def test_while_the_configuration_is_built(lab: Lab) -> None:
+    signum = signal.SIGTERM
     started = start(lab, "building=60")
     wait_for((lab.root / "building").exists)
     time.sleep(0.3)
@@ -136,15 +134,6 @@ def test_while_the_configuration_is_built(lab: Lab, signum: int) -> None:
     assert resumed.status == 0
     assert "from the start: it has no checkpoint" in resumed.out
     assert lab.run(RUN).record["status"] == "completed"
-
-
-@SIGNALS
-def test_while_the_baseline_is_validated(lab: Lab, signum: int) -> None:
-    started = start(lab, "validation_pause=10")
-    wait_for((lab.artifacts / RUN / "run.json").exists)
-    wait_for(lambda: lab.run(RUN).record["status"] == "running")
-    time.sleep(0.5)
-    assert_aborted(lab, stopped(lab, started, signum), signum)
 
 
 @SIGNALS
@@ -173,8 +162,8 @@ def test_while_torch_is_imported(lab: Lab, signum: int) -> None:
     assert lab.runs() == []
 
 
-@SIGNALS
-def test_inference(lab: Lab, signum: int, tmp_path: Path) -> None:
+def test_inference(lab: Lab, tmp_path: Path) -> None:
+    signum = signal.SIGTERM
     litter = tmp_path / "litter"
     litter.mkdir()
     words = ["infer", HPARAMS, "--checkpoint", "none", "--set", "pause=10"]
