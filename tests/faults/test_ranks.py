@@ -1,39 +1,75 @@
-"""Two processes: one run, one record; killed and resumed, the same run."""
+"""Two processes: one run, one record; killed at random and resumed, the same run."""
 
 from __future__ import annotations
 
-import shutil
+import os
+import random
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from exact_runs import SCENARIOS, Trial, kill_group, members, outcome
 
-from helpers import Project, kill, wait_for
+from helpers import StoredRun, wait_for
+from zygote import Zygote
 
-EXACT = Path(__file__).parent.parent / "projects" / "exact"
-SCRIPT = "exact_project/experiments/00_exact/hparams.py"
+TWO = ["trainer.init.devices=2", "trainer.init.strategy=ddp"]
+KILLS = int(os.environ.get("TORCH_LAB_TEST_KILLS", "30")) // 10
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_run(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project")
-    shutil.copytree(EXACT, project.root)
-    sets = ["-s", "trainer.init.devices=2", "-s", "trainer.init.strategy=ddp", "-s", "pause=0.01"]
-    project.command("train", SCRIPT, *sets)
-    assert project.runs() == ["00_exact-hparams_v0"]
-    whole = project.run("00_exact-hparams_v0")
-    assert whole.record["status"] == "completed"
-    assert len(whole.checkpoint()["torch_lab"]["ranks"]) == 2
-    assert (whole.path / "console.1.log").exists()
-    (segment,) = (whole.path / "metrics").iterdir()
-    assert len(whole.rows()) == len(segment.read_text().splitlines()) - 1  # none twice
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_two_ranks_are_one_run(tmp_path: Path, zygote: Zygote, scenario: str) -> None:
+    changes = [*SCENARIOS[scenario], *TWO, "pause=0.005"]
+    begin = time.monotonic()
+    whole = Trial(tmp_path / "whole", zygote, changes)
+    expected = outcome(whole.finish())
+    length = time.monotonic() - begin
+    _is_one_run(whole.run())
 
-    cut = project.run("00_exact-hparams_v1")
-    process = project.start("train", SCRIPT, *sets)
-    wait_for(lambda: list((cut.path / "checkpoints").glob("step-4.ckpt")))
-    kill(process, signal.SIGKILL)
-    project.command("train", "--resume", cut.path.name)
-    assert cut.record["status"] == "completed"
-    assert cut.weights() == whole.weights()
-    assert cut.rows() == whole.rows()
-    assert project.runs() == [whole.path.name, cut.path.name]
+    seed = random.SystemRandom().randrange(2**32)
+    chance = random.Random(seed)
+    cut = Trial(tmp_path / "cut", zygote, changes)
+    for _ in range(KILLS):
+        whom, after = chance.choice(["all", "rank 0", "rank 1"]), chance.uniform(0, length)
+        if _completes(cut, whom, after):
+            break
+    assert outcome(cut.finish()) == expected, f"seed {seed}\n{cut.said()}"
+    assert len(cut.project.runs()) == 1
+
+
+def _is_one_run(run: StoredRun) -> None:
+    assert len(run.checkpoint()["torch_lab"]["ranks"]) == 2
+    assert (run.path / "console.1.log").exists()
+    (segment,) = (run.path / "metrics").iterdir()
+    assert len(run.rows()) == len(segment.read_text().splitlines()) - 1  # none twice
+
+
+def _completes(trial: Trial, whom: str, after: float) -> bool:
+    """Kill a start of the run, or one of its processes, after so many seconds: all of it ends.
+
+    Whether the run was completed by then.
+    """
+    pid = trial.start()
+    time.sleep(after)
+    if whom == "all":
+        kill_group(pid)
+    elif whom == "rank 0":
+        os.kill(pid, signal.SIGKILL)
+    else:
+        for each in _followers(pid):
+            os.kill(each, signal.SIGKILL)
+    status = trial.zygote.wait(pid)
+    assert status in (0, 1, -signal.SIGKILL), trial.said()
+    wait_for(lambda: not members(pid), timeout=30, every=0.1)
+    return trial.completed()
+
+
+def _followers(lead: int) -> list[int]:
+    """The processes of other ranks, if they have been started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True)
+    lines = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, of, words in lines if of == str(lead) and " -m torch_lab" in words]

@@ -9,7 +9,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torchmetrics
-from pytorch_lightning.callbacks import EarlyStopping
+from exact_project import faults, rank_faults
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 from torch import nn
 
 from torch_lab.data import DataLoader
@@ -19,17 +20,20 @@ SAMPLES = 72
 
 
 class Data(torch.utils.data.Dataset):
-    def __init__(self, pause):
+    def __init__(self, pause=0.0, fail=None):
         generator = torch.Generator().manual_seed(5)
         self.x = torch.randn(SAMPLES, 8, generator=generator)
         self.y = (self.x.sum(1) > 0).long()
         self.pause = pause
+        self.fail = fail
 
     def __len__(self):
         return SAMPLES
 
     def __getitem__(self, i):
         time.sleep(self.pause)
+        if self.fail is not None:
+            self.fail(i)
         x = self.x[i].clone()
         if random.random() < 0.5:
             x = -x
@@ -77,6 +81,7 @@ class Summed(pl.Callback):
 
 
 def train_config(config):
+    rank_faults.at_config()
     kind = config["scheduler"]
     schedulers = {
         "plateau": {
@@ -104,12 +109,18 @@ def train_config(config):
             "auroc": torchmetrics.AUROC("multiclass", num_classes=2),
         },
     )
-    workers = config["num_workers"]
+    workers = {"num_workers": config["num_workers"], "persistent_workers": config["persistent"]}
+    if config["timeout"]:
+        workers["timeout"] = config["timeout"]
+    callbacks = [Summed(), EarlyStopping("loss/validate", **config["stopping"])]
+    if config["ema"]:
+        callbacks.append(EMAWeightAveraging(decay=0.8))
     return {
         "module": module,
         "train_dataloaders": DataLoader(
-            Data(config["pause"]), batch_size=16, shuffle=True, num_workers=workers
+            Data(config["pause"], faults.fail), batch_size=16, shuffle=True, **workers
         ),
-        "val_dataloaders": DataLoader(Data(0), batch_size=32),
-        "callbacks": [Summed(), EarlyStopping("loss/validate", patience=50)],
+        "val_dataloaders": DataLoader(Data(), batch_size=32),
+        "test_dataloaders": DataLoader(Data(), batch_size=32) if config["tests"] else None,
+        "callbacks": [*callbacks, *faults.dying(), *rank_faults.striking()],
     }

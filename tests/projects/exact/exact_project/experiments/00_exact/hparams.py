@@ -14,5 +14,14 @@ hparams = {
         }
     },
     "seed": 3,
-    "config": {"num_workers": 0, "pause": 0.0, "scheduler": "plateau"},
+    "config": {
+        "num_workers": 0,
+        "persistent": False,
+        "timeout": 0.0,
+        "pause": 0.0,
+        "scheduler": "plateau",
+        "stopping": {"patience": 50, "min_delta": 0.0},
+        "ema": False,
+        "tests": False,
+    },
 }
