@@ -20,6 +20,7 @@ BENCHMARKS = {
     "growth": ("steps:growth", "a step late in a long epoch"),
     "journal": ("rows:run", "a row of the journal"),
     "exactness": ("exactness:run", "a batch of the exact DataLoader"),
+    "ledger": ("ledger:run", "what the ledger of batches costs a step"),
     "saving": ("saving:run", "a checkpoint of 200 MB"),
     "mirror": ("mirroring:run", "training beside a ClearML server"),
     "sync": ("mirroring:sync", "100,000 scalars sent to a ClearML server"),

@@ -471,6 +471,21 @@ def test_goes_on_with_every_sampler(kind: str) -> None:
         assert seen + rest == whole, cut
 
 
+class Backwards(SequentialSampler):
+    def __iter__(self) -> Iterator[int]:
+        return reversed(range(SAMPLES))
+
+
+class Evens(RandomSampler):
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(0, SAMPLES, 2))
+
+
+def test_samplers_that_derive_from_torchs_keep_their_ways() -> None:
+    assert order(epoch(loader(sampler=Backwards(Drawing())))) == [*reversed(range(SAMPLES))]
+    assert order(epoch(loader(sampler=Evens(Drawing())))) == [*range(0, SAMPLES, 2)]
+
+
 def test_an_order_that_is_not_that_of_before_the_cut_is_said() -> None:
     first = loader(sampler=Forgetful())
     batches = trained(first, range(2))
@@ -586,6 +601,14 @@ def test_every_process_gets_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = Shares(monkeypatch).orders(loader(shuffle=True, pad=False), 3)
     assert sorted(chain(*shares)) == list(range(SAMPLES))
     assert [len(share) for share in shares] == [7, 7, 6]
+
+
+def test_no_process_is_left_without_a_sample_to_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loader(pad=False)
+    made.none_idle = True
+    shares = Shares(monkeypatch)
+    assert shares.orders(made, SAMPLES + 1) == [list(range(SAMPLES))] * (SAMPLES + 1)
+    assert [len(share) for share in shares.orders(made, SAMPLES)] == [1] * SAMPLES
 
 
 def test_training_shares_are_equally_long(monkeypatch: pytest.MonkeyPatch) -> None:

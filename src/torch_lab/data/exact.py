@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from torch.utils.data import BatchSampler, IterableDataset
 from torch.utils.data import DataLoader as TorchDataLoader
 
+from torch_lab.data import workers
+from torch_lab.data.fetching import WorkerInit
 from torch_lab.data.loader import DataLoader
 
 _ANEW = "A run that is cut and resumed begins the epoch's data anew."
@@ -28,26 +30,41 @@ class NotExact(NamedTuple):
         return f"{self.loader} can't go on exactly in mid-epoch: {self.reason}. {self.consequence}"
 
 
-def make_exact(loaders: Any, seed: int, *, pad: bool = True) -> tuple[Any, list[NotExact]]:
+def make_exact(
+    loaders: Any, seed: int, *, pad: bool = True, none_idle: bool = False
+) -> tuple[Any, list[NotExact]]:
     """`loaders` with plain torch DataLoaders made resumable, and those where that can't be."""
+    how = {"pad": pad, "none_idle": none_idle}
     if isinstance(loaders, Mapping):
-        pairs = {name: make_exact(each, seed, pad=pad) for name, each in loaders.items()}
+        pairs = {name: make_exact(each, seed, **how) for name, each in loaders.items()}
         found = [reason for _, reasons in pairs.values() for reason in reasons]
         return {name: made for name, (made, _) in pairs.items()}, found
     if isinstance(loaders, Sequence) and not isinstance(loaders, str):
-        items = [make_exact(each, seed, pad=pad) for each in loaders]
+        items = [make_exact(each, seed, **how) for each in loaders]
         return [made for made, _ in items], [reason for _, found in items for reason in found]
-    return _make_one_exact(loaders, seed, pad)
+    return _make_one_exact(loaders, seed, **how)
 
 
-def _make_one_exact(loader: Any, seed: int, pad: bool) -> tuple[Any, list[NotExact]]:
+def _make_one_exact(
+    loader: Any, seed: int, pad: bool, none_idle: bool
+) -> tuple[Any, list[NotExact]]:
     reason = _reason(loader)
     if reason is None and not isinstance(loader, DataLoader):
         loader = _converted(loader)
     if isinstance(loader, DataLoader):
         loader.seed = seed if loader.seed is None else loader.seed
-        loader.pad = pad
-    return loader, [] if reason is None else [_not_exact(loader, reason)]
+        loader.pad, loader.none_idle = pad, none_idle
+    if reason is None:
+        return loader, []
+    _look_after(loader)
+    return loader, [_not_exact(loader, reason)]
+
+
+def _look_after(loader: Any) -> None:
+    """Have the workers of a loader that stays as it is end as those of the others do."""
+    if isinstance(loader, TorchDataLoader) and not isinstance(loader.worker_init_fn, WorkerInit):
+        workers.look_after(loader)
+        loader.worker_init_fn = WorkerInit(loader.worker_init_fn)
 
 
 def _not_exact(loader: Any, reason: str) -> NotExact:

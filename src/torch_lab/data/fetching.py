@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset, Subset, get_worker_info
 
+from torch_lab.data import workers
 from torch_lab.data.randomness import own_generators, reseed, seed_everything, seeded
 
 
@@ -16,6 +16,7 @@ class Key(NamedTuple):
 
     seed: int
     indices: Any
+    number: int = 0  # which of the epoch's batches it is
 
 
 class AddressedDataset(Dataset[Any]):
@@ -54,6 +55,13 @@ class AddressedDataset(Dataset[Any]):
             raise
 
 
+class NumberedDataset(AddressedDataset):
+    """Gives each batch together with its number, so that none is lost or doubled unnoticed."""
+
+    def __getitem__(self, key: Key) -> tuple[int, Any]:
+        return key.number, super().__getitem__(key)
+
+
 def _samples(dataset: Any, indices: Any) -> str:
     """Samples in words, under the indices of the dataset that the user's own code knows."""
     while isinstance(dataset, Subset):
@@ -67,18 +75,14 @@ def _samples(dataset: Any, indices: Any) -> str:
 
 
 class WorkerInit:
-    """Keeps signals meant for the training process from killing its workers first."""
+    """Sets a loader's worker up, beside what the user wants of it."""
 
     def __init__(self, then: Callable[[int], None] | None) -> None:
         self.then = then
 
     def __call__(self, worker: int) -> None:
         """Set a worker up, then as the user wants it."""
-        for name in ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-        # The parent ends its workers itself; one that is stuck dies ten seconds after being told.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))
+        workers.set_up()
         _show_users_dataset()
         if self.then is not None:
             self.then(worker)

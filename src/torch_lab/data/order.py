@@ -24,19 +24,31 @@ class Clock:
     def __init__(self) -> None:
         self.epoch = 0
         self.told: int | None = None
+        self.beginnings = 0  # how often an epoch was told, to be begun with
         self.passed = False  # the epoch was iterated to its end
+        self._awaits = True  # to be told the epoch, since it was made or a state was loaded
+        self._begun_early = False
         self.resumed = False  # the next iteration begins where a state was taken
 
     def set(self, epoch: int) -> None:
         """Be told an epoch."""
-        if not (self.resumed and epoch == self.told):
+        due = self.epoch if self.told is None else self.told
+        early, self._awaits, self._begun_early = self._begun_early, False, False
+        if early and epoch == due and not self.passed:  # a batch of it was fetched ahead
+            self.told = epoch
+        elif not (self.resumed and epoch == self.told):
             self.epoch = self.told = epoch
+            self.beginnings += 1
             self.passed = self.resumed = False
 
     def resume(self, epoch: int, told: int | None) -> None:
         """Go on in an epoch."""
         self.epoch, self.told = epoch, told
-        self.passed, self.resumed = False, True
+        self.passed, self.resumed, self._awaits = False, True, True
+
+    def begin(self) -> None:
+        """A pass begins."""
+        self.resumed, self._begun_early = False, self._awaits
 
     def start_over(self) -> None:
         """Begin the next epoch without being told of it."""
@@ -58,6 +70,7 @@ class Order(Sampler[Any]):
         self._before: list[Any] = []  # what the sampler kept when the last of them was drawn
         self._check = 0
         self._saved: Mapping[str, Any] | None = None
+        self.differs = False  # the order drawn last, from the one before the cut
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the clock, and samplers that want to know."""
@@ -75,6 +88,7 @@ class Order(Sampler[Any]):
     def draw(self, epoch: int, seed_of: Callable[[int], int]) -> list[Any]:
         """The order of an epoch; after a resume, as if there had been no cut."""
         saved, self._saved = self._saved, None
+        self.differs = False
         if saved is None:
             return self._draw(epoch, seed_of)
         again = saved["epochs"][-1] == epoch
@@ -85,6 +99,7 @@ class Order(Sampler[Any]):
         if again:
             self._load(saved["now"])
         if again and self._check != saved["check"]:
+            self.differs = True
             warnings.warn(_differs(self.wrapped, epoch), stacklevel=2)
         return drawn
 
@@ -224,6 +239,6 @@ def with_inner(sampler: Any) -> tuple[Any, Any]:
 
 def shuffles_plainly(sampler: Any) -> bool:
     """Whether it draws each sample once, which needs no more than the epoch's address."""
-    if not isinstance(sampler, RandomSampler):
+    if type(sampler) not in (RandomSampler, Shuffled):  # a subclass has ways of its own
         return False
     return not sampler.replacement and sampler.num_samples == len(sampler.data_source)
