@@ -263,7 +263,7 @@ class TestBesideAModelCheckpoint:
         assert Path(users.last_model_path).name == "callback-last.ckpt"
         assert files.load(Path(users.last_model_path))["torch_lab"]["boundary"] is False
 
-    @pytest.mark.parametrize("name", ["best", "last", "step-{step}", "step-4"])
+    @pytest.mark.parametrize("name", ["best", "last", "crash", "step-{step}", "step-4"])
     def test_so_has_whatever_is_named_as_ours(self, tmp_path: Path, name: str) -> None:
         users = ModelCheckpoint(
             filename=name, monitor="val_loss", auto_insert_metric_name=False, save_top_k=-1

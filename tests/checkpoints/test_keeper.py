@@ -199,15 +199,22 @@ class TestFailing:
 
     def test_no_journal(self, saved: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         os.close(saved.journal._descriptor)
-        self.check(saved, r"step-2.ckpt was written, but not recorded: can't flush .*0000.jsonl")
+        self.check(saved, r"can't save checkpoint .*step-2.ckpt: can't flush .*0000.jsonl")
+        assert saved.files() == ["best.ckpt", "last.ckpt", "step-1.ckpt"]  # none to be adopted
         saved.journal._descriptor = -1
 
     def test_another_process_took_the_run(self, saved: Run) -> None:
+        point = SavePoint(2, 2, 0, {})
+        draft = files.write_draft(contents(point), saved.keeper.path(2))
         saved.directory.lock.write_text("another's")
-        saved.save(2, wait=False)
+        saved.keeper.finish(draft, point)
         with pytest.raises(LockLost):
             saved.keeper.wait()
         assert saved.files() == ["best.ckpt", "last.ckpt", "step-1.ckpt"]
+        with pytest.raises(LockLost):
+            saved.keeper.path(3)  # nothing is even begun
+        with pytest.raises(LockLost):
+            saved.keeper.raise_if_failed()
 
     def test_it_is_raised_once_at_the_next_look(
         self, saved: Run, monkeypatch: pytest.MonkeyPatch
@@ -292,17 +299,19 @@ class TestTidying:
         record, _ = self.tidied(run)
         assert self.names(record)["best"] == self.names(record)["last"] == "step-5"
 
-    @pytest.mark.parametrize("damage", ["truncated", "flipped", "replaced"])
+    @pytest.mark.parametrize("damage", ["truncated", "flipped", "zeroed", "emptied", "replaced"])
     def test_a_damaged_newest_is_set_aside(self, run: Run, damage: str) -> None:
         run.save(1)
         path = run.save(2)
         if damage == "replaced":
             self.orphan(run, 2)
         else:
-            content = bytearray(path.read_bytes())
-            content[-300] ^= 1
+            content = path.read_bytes()
+            flipped = bytearray(content)
+            flipped[-300] ^= 1
             path.unlink()
-            path.write_bytes(content if damage == "flipped" else content[:-200])
+            changed = {"truncated": content[:-200], "flipped": flipped, "emptied": b""}
+            path.write_bytes(changed.get(damage, bytes(len(content))))
         record, said = self.tidied(run)
         assert self.names(record) == {"step-1": "step-1", "last": "step-1"}
         assert len(said) == 1
@@ -375,6 +384,56 @@ class TestTidying:
         assert said == []
         assert "epoch=0-step=7.ckpt" in run.files()
         assert self.names(record) == {"step-1": "step-1", "last": "step-1"}
+
+
+class TestCrashes:
+    """What an exception left is listed beside the others, and stands for none of them."""
+
+    def crash(self, run: Run, batch: int) -> Path:
+        point = SavePoint(batch, batch, 0, {})
+        run.keeper.keep_crash({"state_dict": {}, "of": object}, point)
+        return run.folder / "crash.ckpt"
+
+    def listed(self, record: Record) -> dict[str, int]:
+        return {entry.name: entry.batch for entry in record.checkpoints}
+
+    def test_it_is_whole_listed_and_replaced_by_the_next(self, run: Run) -> None:
+        run.save(1, best=True)
+        self.crash(run, 2)
+        path = self.crash(run, 4)
+        *others, entry = run.record.checkpoints
+        assert [each.name for each in others] == ["step-1", "last", "best"]
+        assert (entry.name, entry.kind, entry.batch) == ("crash", "crash", 4)
+        assert files.verify(path) == entry.sha256
+        assert files.load(path)["of"] == repr(object)  # what has no plain form is told all the same
+        assert run.record.progress.batch == 1
+
+    def test_it_takes_no_place_among_those_that_are_kept(self, run: Run) -> None:
+        run.save(1)
+        self.crash(run, 9)
+        for batch in (2, 3):
+            run.save(batch)
+        assert list(run.names()) == ["step-2", "step-3", "last", "crash"]
+        assert run.names()["last"] == "checkpoints/step-3.ckpt"
+
+    @pytest.mark.parametrize("left", [True, False])
+    def test_no_resumed_run_goes_on_from_it(self, run: Run, left: bool) -> None:
+        run.save(1)
+        path = self.crash(run, 9)
+        path.write_bytes(b"damaged")  # it is nobody's business
+        if not left:
+            path.unlink()
+        said: list[str] = []
+        record = tidy(run.directory, run.record, said.append)
+        assert list(self.listed(record)) == ["step-1", "last", *(["crash"] if left else [])]
+        assert self.listed(record)["last"] == 1
+        assert said == []
+
+    def test_not_by_a_process_that_lost_the_run(self, run: Run) -> None:
+        run.lock.release()
+        with pytest.raises(LockLost):
+            self.crash(run, 1)
+        assert not run.folder.exists() or run.files() == []
 
 
 def test_a_run_directory_is_named_by_relative_files(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torch_lab.errors import (
 from torch_lab.store.claim import claim
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import CheckpointEntry, Record, RecordWriter
+from torch_lab.store.record import CheckpointEntry, Record, RecordWriter, read
 
 SCRIPT = "project/experiments/00_digits/hparams.py"
 
@@ -199,6 +199,39 @@ class TestDamage:
         files.save({"batch": 99}, artifacts.folder() / "step-3.ckpt")
         assert artifacts.batch("00_digits-hparams_v0") == 2
         assert "not the bytes that were saved" in artifacts.said[0]
+
+
+class TestCrashes:
+    """What an exception left stands for nothing else, nor anything else for it."""
+
+    def with_crash(self, artifacts: Artifacts) -> Path:
+        directory = RunDirectory(artifacts.root / artifacts.run().name)
+        path = directory.checkpoints / "crash.ckpt"
+        digest = files.save({"batch": 2}, path)
+        entry = CheckpointEntry("crash", "checkpoints/crash.ckpt", "crash", 2, 2, 0, sha256=digest)
+        lock = Lock.acquire(directory, lost_after=60)
+        record = read(directory)
+        listed = (*record.checkpoints, entry)
+        RecordWriter(directory, lock, replace(record, checkpoints=listed)).update()
+        lock.release()
+        return path
+
+    def test_by_its_name(self, artifacts: Artifacts) -> None:
+        path = self.with_crash(artifacts)
+        assert artifacts("00_digits-hparams_v0:crash").path == path
+        assert artifacts("00_digits-hparams_v0").path.name == "step-3.ckpt"
+
+    def test_it_takes_no_place_of_a_damaged_one(self, artifacts: Artifacts) -> None:
+        folder = self.with_crash(artifacts).parent
+        for number in (2, 3):
+            (folder / f"step-{number}.ckpt").write_bytes(b"")
+        assert artifacts("00_digits-hparams_v0").path.name == "step-1.ckpt"
+
+    def test_damaged_itself_it_is_an_error(self, artifacts: Artifacts) -> None:
+        self.with_crash(artifacts).write_bytes(b"")
+        with pytest.raises(CheckpointDamaged, match=r"crash\.ckpt is damaged"):
+            artifacts("00_digits-hparams_v0:crash")
+        assert artifacts.said == []
 
 
 class TestFiles:

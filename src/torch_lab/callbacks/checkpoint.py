@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch_lab.errors import ConfigurationError
 from torch_lab.utils.metric_names import USUAL_MONITORS
 
-_OURS = re.compile(r"last|best|step-.*")
+_OURS = re.compile(r"last|best|crash|step-.*")
 
 
 class RunCheckpoint(pl.Callback):
@@ -77,6 +77,11 @@ class RunCheckpoint(pl.Callback):
         if self.keep is None:
             self.keep = keep
         self._goes_on = goes_on
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a checkpoint that is loaded is of this very run."""
+        return self._goes_on
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Let no ModelCheckpoint write over the run's own files, nor have its own replaced."""

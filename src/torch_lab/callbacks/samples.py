@@ -20,7 +20,9 @@ def place(epoch: int | None, batch: int, samples: Any) -> str:
 
 
 def numbered(samples: Any) -> str:
-    """`samples 5, 3 and 2 more`, or `sample 5`."""
+    """`samples 5, 3 and 2 more`, or `sample 5`; of several loaders, each one's."""
+    if isinstance(samples, Mapping):
+        return "; ".join(f"{numbered(each)} of {name!r}" for name, each in samples.items())
     numbers = samples.reshape(-1).tolist() if isinstance(samples, torch.Tensor) else samples
     if not isinstance(numbers, (list, tuple)):
         return f"sample {numbers}"
@@ -37,8 +39,15 @@ def told(batch: Any) -> Any:
 
 
 def drawn(loaders: Any, batch: int, loader: int = 0, *, epoch: int | None = None) -> Any:
-    """The indices that an exact loader put into a batch of its epoch, if that is `epoch`."""
+    """The indices that an exact loader put into a batch of its epoch, if that is `epoch`.
+
+    Of loaders that give a batch together, those of each.
+    """
     chosen = _chosen(loaders, loader)
+    if isinstance(chosen, (Mapping, list, tuple)):
+        pairs = chosen.items() if isinstance(chosen, Mapping) else enumerate(chosen)
+        found = {name: drawn([each], batch, epoch=epoch) for name, each in pairs}
+        return {name: each for name, each in found.items() if each is not None} or None
     if not isinstance(chosen, DataLoader) or not chosen.exact:
         return None
     if epoch is not None and chosen.epoch != epoch:

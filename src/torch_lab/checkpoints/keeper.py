@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from torch_lab.checkpoints import files
 from torch_lab.errors import (
     CheckpointDamaged,
+    CheckpointError,
     CheckpointNotFound,
     CheckpointUnsafe,
     SaveFailed,
@@ -28,6 +29,7 @@ from torch_lab.errors import (
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import (
+    CRASH,
     CheckpointEntry,
     MetricSummary,
     Progress,
@@ -49,6 +51,7 @@ class SavePoint:
     epoch: int
     metrics: Mapping[str, float]
     best: bool = False
+    ledger: Mapping[str, Any] | None = None
 
 
 class Books(Protocol):
@@ -85,7 +88,9 @@ class Keeper:
         self._pending: Future[None] | None = None
 
     def path(self, batch: int) -> Path:
-        """The file of the checkpoint at `batch`."""
+        """The file of the checkpoint at `batch`, which is about to be written; LockLost where
+        this process may write no more."""
+        self._lock.check()
         return self._run.checkpoints / f"step-{batch}.ckpt"
 
     def finish(self, draft: Path, point: SavePoint) -> None:
@@ -93,7 +98,7 @@ class Keeper:
         try:
             self.wait()
         except BaseException:
-            draft.unlink(missing_ok=True)
+            files.discard(draft)
             raise
         self._pending = self._thread.submit(self._finish, draft, point)
 
@@ -104,9 +109,21 @@ class Keeper:
             pending.result()
 
     def raise_if_failed(self) -> None:
-        """Raise a background failure as soon as it is known, without waiting."""
+        """Raise a background failure as soon as it is known, without waiting; LockLost as soon as
+        it can be known that the run is another process's."""
+        self._lock.hold()
         if self._pending is not None and self._pending.done():
             self.wait()
+
+    def keep_crash(self, contents: dict[str, Any], point: SavePoint) -> None:
+        """Write what an exception left, for people to look at; an earlier one makes room."""
+        self.wait()
+        self._lock.check()
+        path = self._run.checkpoints / f"{CRASH}.ckpt"
+        digest = files.save(contents, path, before_replace=self._lock.check, lossy=True)
+        entry = replace(_entry(path, point, digest), kind=CRASH)
+        others = (each for each in self._writer.record.checkpoints if each.name != CRASH)
+        self._writer.update(checkpoints=(*others, entry))
 
     def close(self) -> None:
         """Finish what is under way; the keeper can't be used after."""
@@ -116,21 +133,27 @@ class Keeper:
             self._thread.shutdown()
 
     def _finish(self, draft: Path, point: SavePoint) -> None:
-        path = self.path(point.batch)
-        digest = files.publish(draft, path, before_replace=self._lock.check)
+        path = self._run.checkpoints / f"step-{point.batch}.ckpt"
+        failed = f"can't save checkpoint {path}"
         try:
-            self._books.sync()  # the rows up to the save are on disk before the save counts
+            digest = files.publish(draft, path, before_replace=self._ready)
+            failed = f"checkpoint {path.name} was written, but not recorded"
             self._list(_entry(path, point, digest), point)
-        except StoreError as error:
-            raise SaveFailed(
-                f"checkpoint {path.name} was written, but not recorded: {error.message}",
-                hint=error.hint,
-            ) from error
+        except (SaveFailed, StoreError) as error:
+            self._lock.check()  # who has taken the run over since has swept the draft away
+            if isinstance(error, SaveFailed):
+                raise
+            raise SaveFailed(f"{failed}: {error.message}", hint=error.hint) from error
+
+    def _ready(self) -> None:
+        """Rows up to the save are on disk before it has its name: whoever finds it adopts it."""
+        self._books.sync()
+        self._lock.check()
 
     def _list(self, entry: CheckpointEntry, point: SavePoint) -> None:
         names = ("last", "best") if point.best else ("last",)
         listed = self._writer.record.checkpoints
-        steps = {each.file: each for each in listed if each.name not in LINKS} | {entry.file: entry}
+        steps = {each.file: each for each in listed if _can_go_on(each)} | {entry.file: entry}
         links = {
             each.name: replace(entry, name=each.name) if each.file == entry.file else each
             for each in listed
@@ -138,13 +161,17 @@ class Keeper:
         }
         links |= {name: replace(entry, name=name) for name in names}
         kept, dropped = self._sort_out(list(steps.values()), {e.file for e in links.values()})
-        for name in names:
-            _link(self._run, name, entry)
+        self._lock.check()
+        for name, each in links.items():
+            if each.file == entry.file:  # also where that was saved once more
+                _link(self._run, name, entry)
         self._writer.update(
-            checkpoints=(*kept, *links.values()),
+            checkpoints=(*kept, *links.values(), *_crashes(listed)),
             metrics=self._books.summary,
             progress=Progress(point.batch, point.step, point.epoch),
+            ledger=point.ledger,
         )
+        self._lock.check()  # who took the run over since may have found them, and list them
         for each in dropped:
             with suppress(OSError):  # one file too many is no reason to end a run
                 (self._run.path / each.file).unlink()
@@ -202,9 +229,9 @@ def _link(run: RunDirectory, name: str, entry: CheckpointEntry | None) -> None:
 def read_point(checkpoint: Mapping[str, Any]) -> SavePoint | None:
     """The save point that a checkpoint of torch-lab's own says it stands at."""
     own = checkpoint.get("torch_lab")
-    names = [field.name for field in fields(SavePoint)]
-    if not isinstance(own, dict) or not own.keys() >= set(names):
+    if not isinstance(own, dict) or not own.keys() >= {"batch", "step", "epoch", "metrics"}:
         return None
+    names = [field.name for field in fields(SavePoint) if field.name in own]
     return SavePoint(**{name: own[name] for name in names})
 
 
@@ -230,14 +257,24 @@ def tidy(run: RunDirectory, record: Record, say: Callable[[str], None]) -> Recor
     if run.checkpoints.is_dir():
         for name in LINKS:
             _link(run, name, links.get(name))
-    return replace(record, checkpoints=(*sound, *links.values()))
+    crashes = [each for each in _crashes(record.checkpoints) if (run.path / each.file).is_file()]
+    return replace(record, checkpoints=(*sound, *links.values(), *crashes))
+
+
+def _can_go_on(entry: CheckpointEntry) -> bool:
+    """Whether a run may go on from it; the links are other names of such."""
+    return entry.name not in LINKS and entry.kind != CRASH
+
+
+def _crashes(listed: Iterable[CheckpointEntry]) -> list[CheckpointEntry]:
+    return [each for each in listed if each.kind == CRASH]
 
 
 def _sound(
     run: RunDirectory, record: Record, say: Callable[[str], None]
 ) -> tuple[list[CheckpointEntry], set[str]]:
     """Entries of all whole checkpoints, and which of the adopted ones were best when saved."""
-    listed = {entry.file: entry for entry in record.checkpoints if entry.name not in LINKS}
+    listed = {entry.file: entry for entry in record.checkpoints if _can_go_on(entry)}
     unlisted = [
         file
         for path in sorted(run.checkpoints.glob("step-*.ckpt"))
@@ -266,13 +303,30 @@ def _sound(
 
 
 def _verified(path: Path, known: CheckpointEntry | None) -> tuple[CheckpointEntry, bool]:
-    digest = files.verify(path, known.sha256 if known else None)
     if known is not None:
-        return known, False
+        try:
+            files.verify(path, known.sha256)
+            return known, False
+        except CheckpointDamaged:
+            if not _is_saved_again(path, known):
+                raise
+    digest = files.verify(path)
     point = read_point(files.load_verified(path))
     if point is None:
         raise CheckpointDamaged(f"checkpoint {path} doesn't say where in training it stands")
     return _entry(path, point, digest), point.best
+
+
+def _is_saved_again(path: Path, known: CheckpointEntry) -> bool:
+    """Whether it is the last boundary with what training's end made of it, and not listed yet."""
+    try:
+        contents = files.load(path)
+    except CheckpointError:
+        return False
+    point = read_point(contents)
+    if point is None or point.batch != known.batch:
+        return False
+    return contents["torch_lab"].get("ended") is True
 
 
 def _was_best(path: Path) -> bool:

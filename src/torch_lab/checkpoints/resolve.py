@@ -20,7 +20,7 @@ from torch_lab.errors import (
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import UNFINISHED, CheckpointEntry, Parent
+from torch_lab.store.record import CRASH, UNFINISHED, CheckpointEntry, Parent
 
 SUFFIX = ".ckpt"
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
@@ -185,6 +185,8 @@ def of_run(run: StoredRun, name: str, *, say: Callable[[str], None], server: boo
                 if isinstance(found, Found):
                     return found
                 why = found
+            if entry.kind == CRASH:
+                raise
             say(f"{why}; trying the one before it")
     raise CheckpointDamaged(f"run {run.record.name} has no sound checkpoint {name!r} or before it")
 
@@ -226,7 +228,9 @@ def _candidates(run: StoredRun, name: str) -> list[CheckpointEntry]:
     chosen = next((entry for entry in listed if entry.name == name), None) or _unlisted(run, name)
     if chosen is None:
         raise CheckpointNotFound(_missing(run, name))
-    before = {entry.file: entry for entry in listed if entry.batch < chosen.batch}
+    if chosen.kind == CRASH:  # nothing else stands for it, nor it for anything else
+        return [chosen]
+    before = {e.file: e for e in listed if e.batch < chosen.batch and e.kind != CRASH}
     return [chosen, *sorted(before.values(), key=lambda entry: -entry.batch)]
 
 
