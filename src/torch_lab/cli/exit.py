@@ -88,6 +88,9 @@ def _whereabouts(error: BaseException) -> str:
     if directory is None:
         return ""
     path = Path(getattr(directory, "path", directory))
+    with suppress(OSError):
+        if not path.exists():  # it was deleted under the run
+            return ""
     with suppress(ValueError, OSError):  # elsewhere, or the working directory is gone
         path = path.relative_to(Path.cwd())
     lines = [f"run directory: {path}"]

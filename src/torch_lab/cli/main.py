@@ -18,6 +18,7 @@ LAB_VERBS = {
     "show": "one run: hparams, metrics, checkpoints …; or one script: its fields, its runs",
     "sync": "send to the ClearML server what it does not have yet",
     "pull": "fetch a run that only the server knows",
+    "check": "does a run of an experiment go on exactly when it is killed?",
     "env": "the machine as training sees it",
 }
 VERBS = {
