@@ -62,13 +62,13 @@ class _NotPlain(Exception):
 
 def look(trainer: pl.Trainer) -> Before:
     """What the attributes are before training, for `changed` to compare with."""
-    return {(path, name): _mark(value) for path, name, value in _attributes(trainer)}
+    return {(path, name): _mark(value) for path, name, value in each_attribute(trainer)}
 
 
 def changed(trainer: pl.Trainer, before: Before) -> dict[str, dict[str, Any]]:
     """The attributes that differ from what `look` saw, by owner and name, as plain data."""
     found: dict[str, dict[str, Any]] = {}
-    for path, name, value in _attributes(trainer):
+    for path, name, value in each_attribute(trainer):
         mark = _mark(value)
         if mark is None or mark == before.get((path, name)):
             continue
@@ -90,7 +90,7 @@ def restore(trainer: pl.Trainer, saved: Mapping[str, Mapping[str, Any]]) -> None
 # -- whose attributes --------------------------------------------------------------------------
 
 
-def _attributes(trainer: Any) -> Iterator[tuple[str, str, Any]]:
+def each_attribute(trainer: Any) -> Iterator[tuple[str, str, Any]]:
     """Owner's path, name and value of each attribute that could be kept."""
     trained = _ids(trainer)
     for path, owner in _owners(trainer):
@@ -120,7 +120,7 @@ def _owners(trainer: Any) -> Iterator[tuple[str, Any]]:
     if trainer.datamodule is not None:
         roots["datamodule"] = trainer.datamodule
     for index, callback in enumerate(trainer.callbacks):
-        if _is_users(callback):
+        if is_users(callback):
             roots[f"callbacks.{index}.{type(callback).__name__}"] = callback
     yield from roots.items()
     seen = _ids(trainer) | {id(each) for each in roots.values()}
@@ -145,7 +145,7 @@ def _held(path: str, owner: Any, seen: set[int], depth: int) -> Iterator[tuple[s
         elif type(value) in _MAPPINGS and len(value) < _LIMIT:
             items = value
         for key, each in items.items():
-            if _is_users(each) and not _is_data(each) and id(each) not in seen:
+            if is_users(each) and not _is_data(each) and id(each) not in seen:
                 seen.add(id(each))
                 inner = f"{path}/{name}[{key}]"
                 yield inner, each
@@ -158,7 +158,8 @@ def _is_data(value: Any) -> bool:
     return indexed or isinstance(value, (Dataset, nn.Module))
 
 
-def _is_users(value: Any) -> bool:
+def is_users(value: Any) -> bool:
+    """Whether it is an object of a class of the user's own, with attributes."""
     kind: Any = type(value)
     return _in_users_file(kind) and hasattr(value, "__dict__") and not isinstance(value, type)
 
@@ -240,7 +241,7 @@ def _access(value: Any) -> _ACCESS | None:
         return _metric_states, _restore_metrics
     stateful = callable(getattr(value, "state_dict", None)) and not isinstance(value, type)
     library = type(value).__module__.partition(".")[0] in (*_LIBRARIES, "torchdata")
-    if isinstance(value, nn.Module) or (stateful and not library and not _is_users(value)):
+    if isinstance(value, nn.Module) or (stateful and not library and not is_users(value)):
         return lambda made: dict(made.state_dict()), lambda made, state: made.load_state_dict(state)
     return None
 

@@ -5,7 +5,7 @@ Everything is found out when an exception is there: steps that succeed pay nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from traceback import walk_tb
 from typing import Any
 
@@ -13,9 +13,10 @@ import pytorch_lightning as pl
 
 from torch_lab.callbacks import samples as naming
 from torch_lab.engine import lightning, outofmemory
-from torch_lab.errors import CheckpointError, RunError, StoreError, TorchLabError
+from torch_lab.engine.ranks import RankFailed
+from torch_lab.errors import CheckpointError, RunError, StoreError, TorchLabError, WorkerFailed
 
-_IN_ITSELF_CLEAR = (RunError, StoreError, CheckpointError)
+_IN_ITSELF_CLEAR = (RankFailed, RunError, StoreError, CheckpointError)
 _HOOKS = frozenset(
     name for name in vars(pl.Callback) if name.startswith("on_") or name in ("setup", "teardown")
 )
@@ -38,14 +39,27 @@ _DIED = (
 
 
 class Blame(pl.Callback):
-    """Tells an exception the callback, stage, epoch, batch and samples that it came up in."""
+    """Tells an exception the callback, stage, epoch, batch and samples that it came up in.
+
+    It is the first to hear of one, and tells `failing` before others do anything about it.
+    """
+
+    def __init__(self, failing: Callable[[BaseException], None] = lambda _: None) -> None:
+        self._failing = failing
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Add the notes, once."""
-        if not isinstance(exception, Exception) or isinstance(exception, _IN_ITSELF_CLEAR):
-            return
+        clear = isinstance(exception, _IN_ITSELF_CLEAR) and not isinstance(exception, WorkerFailed)
+        if isinstance(exception, Exception) and not clear:
+            self._add_notes(trainer, pl_module, exception)
+        self._failing(exception)
+
+    @staticmethod
+    def _add_notes(
+        trainer: pl.Trainer, pl_module: pl.LightningModule, exception: Exception
+    ) -> None:
         try:
             notes = list(_notes(trainer, pl_module, exception))
         except Exception:  # noqa: BLE001 - any: on a device that failed even reading an index fails
@@ -94,7 +108,7 @@ def _place(trainer: pl.Trainer, step: lightning.Step | None) -> str:
     if step is None:
         return f"{name}{_between(trainer, epoch)}"
     more = f", dataloader {step.loader}" if step.loader else ""
-    return f"{name}, {naming.place(epoch, step.index, _samples(trainer, step, stage))}{more}"
+    return f"{name}, {naming.place(epoch, step.index, samples_of(trainer, step))}{more}"
 
 
 def _between(trainer: pl.Trainer, epoch: int | None) -> str:
@@ -104,10 +118,11 @@ def _between(trainer: pl.Trainer, epoch: int | None) -> str:
     return f", epoch {epoch + 1}" if lightning.in_mid_epoch(trainer) else f", after epoch {epoch}"
 
 
-def _samples(trainer: pl.Trainer, step: lightning.Step, stage: str) -> Any:
+def samples_of(trainer: pl.Trainer, step: lightning.Step) -> Any:
     """Which ones are in the batch; while one is being loaded, its own note tells them."""
     if step.batch is None:
         return None
+    stage = trainer.state.stage.value if trainer.state.stage is not None else ""
     told = naming.told(step.batch)
     return naming.drawn(_loaders(trainer, stage), step.index, step.loader) if told is None else told
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelPruning
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
 from torch_lab.callbacks.compatibility import monitored
-from torch_lab.checkpoints import weights
+from torch_lab.checkpoints import files, weights
 from torch_lab.engine import finders, lightning, profiling, translation
 from torch_lab.engine import trainer as trainers
+from torch_lab.engine.accounts import Accounts
+from torch_lab.engine.drill import Drill
 from torch_lab.engine.inputs import Inputs
+from torch_lab.engine.ledger import Ledger
 from torch_lab.engine.logger import RunLogger
+from torch_lab.engine.ranks import Ranks
 from torch_lab.engine.savepoints import SavePoints, Saver
 from torch_lab.engine.stop import StopRequest
 from torch_lab.errors import ConfigurationError
@@ -58,6 +64,12 @@ class Books(Protocol):
     def best(self) -> Path | None:
         """The best checkpoint so far."""
 
+    def account_for(self, ledger: Mapping[str, Any]) -> None:
+        """Record what was planned and trained."""
+
+    def last(self) -> Path | None:
+        """The newest checkpoint."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -75,6 +87,8 @@ class Setting:
     keep: int = 2
     say: Callable[[str], None] = print
     scripts: tuple[Path, ...] = ()  # where a message looks for the line that it is about
+    ranks: Ranks | None = None  # None: this process trains alone, or with others unwatched
+    drill: Drill | None = None
 
 
 def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> None:
@@ -90,13 +104,19 @@ def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> Non
             # A metric that the baseline's hooks reset would belong to inference mode for good.
             "inference_mode": False,
         } | hparams.trainer.init
-        trainer = _trainer(configuration, hparams, init, setting)
+        accounts = Accounts(Ledger(goes_on=start.resuming, say=setting.say))
+        trainer = _trainer(configuration, hparams, init, setting, accounts)
         with profiling.told(trainer, setting.say):
-            _train(trainer, configuration.module, data, hparams, setting)
+            _train(trainer, configuration.module, data, hparams, setting, accounts)
 
 
 def _train(
-    trainer: pl.Trainer, module: Any, data: Inputs, hparams: Hparams, setting: Setting
+    trainer: pl.Trainer,
+    module: Any,
+    data: Inputs,
+    hparams: Hparams,
+    setting: Setting,
+    accounts: Accounts,
 ) -> None:
     start = setting.start
     if data.validates and hparams.trainer.validate is not None and not start.resuming:
@@ -108,9 +128,15 @@ def _train(
     with translation.unlogged(trainer, setting.scripts), alone:
         trainer.fit(module, **data.training, **fitting)
     _refuse_emptiness(trainer)
+    incomplete = accounts.verdict()
+    if setting.books is not None and (ledger := accounts.recorded()) is not None:
+        setting.books.account_for(ledger)
     if data.tests:
+        setting.stop.act()  # on a signal that came after the last boundary
         best = trainer.strategy.broadcast(setting.books.best() if setting.books else None)
         trainer.test(module, **data.testing, ckpt_path=best and str(best), verbose=False)
+    if incomplete is not None:
+        raise incomplete
 
 
 def _refuse_emptiness(trainer: Any) -> None:
@@ -123,7 +149,11 @@ def _refuse_emptiness(trainer: Any) -> None:
 
 
 def _trainer(
-    configuration: Configuration, hparams: Hparams, init: dict[str, Any], setting: Setting
+    configuration: Configuration,
+    hparams: Hparams,
+    init: dict[str, Any],
+    setting: Setting,
+    accounts: Accounts,
 ) -> pl.Trainer:
     callbacks = list(configuration.callbacks)
     if any(isinstance(each, ModelPruning) for each in callbacks):
@@ -136,9 +166,21 @@ def _trainer(
     if books is not None:
         finders.sweep(setting.directory)
     saver = books.saver(policy) if books else None
-    savepoints = SavePoints(policy, watch, setting.stop, saver, setting.scripts, setting.say)
+    savepoints = SavePoints(
+        policy,
+        watch,
+        setting.stop,
+        saver,
+        setting.scripts,
+        setting.say,
+        setting.ranks,
+        accounts,
+    )
+    if setting.drill is not None:
+        init, savepoints.witness = _watched(init, callbacks, setting.drill, setting.directory)
     if books is not None:
         books.recorder.position = savepoints.position
+        watch.sound = partial(_sound, books)
     logger = RunLogger(setting.directory, books.recorder if books else None)
     trainer = trainers.build(
         init,
@@ -148,11 +190,26 @@ def _trainer(
         savepoints=savepoints,
         gpus=setting.gpus,
         trust=setting.trust,
+        before_saving=saver.raise_if_failed if saver else lambda: None,
     )
     for each in trainer.loggers:
         if each is not logger:  # run.json has them
             each.log_hyperparams(dict(hparams.config))
     return trainer
+
+
+_LOCAL = (CSVLogger, TensorBoardLogger)
+
+
+def _watched(
+    init: dict[str, Any], callbacks: list[pl.Callback], drill: Drill, directory: Path
+) -> tuple[dict[str, Any], Any]:
+    """A drill sends nothing, and sees what all callbacks have done."""
+    from torch_lab.engine.fingerprints import Witness  # no ordinary run needs it
+
+    loggers = [each for each in trainers.listed(init.get("logger")) if isinstance(each, _LOCAL)]
+    callbacks.append(witness := Witness(drill, directory))
+    return init | {"logger": loggers}, witness
 
 
 def _own(
@@ -164,6 +221,7 @@ def _own(
     watch = next((each for each in every if isinstance(each, NanMonitor)), None)
     if watch is None:
         callbacks.append(watch := NanMonitor())
+    watch.say = setting.say
     if policy is None:
         callbacks.append(policy := RunCheckpoint(**monitored(every)))
     section = hparams.checkpoint
@@ -174,6 +232,12 @@ def _own(
         goes_on=setting.start.resuming,
     )
     return policy, watch
+
+
+def _sound(books: Books) -> tuple[str, dict[str, Any]] | None:
+    """The last checkpoint: none holds spoiled weights."""
+    path = books.last()
+    return None if path is None else (path.name, files.load(path))
 
 
 def _load_weights(module: pl.LightningModule, setting: Setting) -> None:

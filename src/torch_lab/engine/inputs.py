@@ -77,7 +77,7 @@ class Inputs:
         if isinstance(loaders, CombinedLoader):
             made, left = loaders, self._open(loaders, training)
         else:
-            made, left = make_exact(loaders, self._seed, pad=training)
+            made, left = make_exact(loaders, self._seed, pad=training, none_idle=not training)
         for each in left if training else []:
             if str(each) not in self._said:
                 self._said.add(str(each))
@@ -86,7 +86,9 @@ class Inputs:
 
     def _open(self, combined: CombinedLoader, training: bool) -> list[NotExact]:
         """Make the loaders exact that a combined one reads from."""
-        combined.flattened, left = make_exact(combined.flattened, self._seed, pad=training)
+        combined.flattened, left = make_exact(
+            combined.flattened, self._seed, pad=training, none_idle=not training
+        )
         return left
 
 

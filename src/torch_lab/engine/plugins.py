@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,16 @@ _NEEDED = ("state_dict", "pytorch-lightning_version")  # by Lightning, before it
 class SafeCheckpointIO(TorchCheckpointIO):
     """Checkpoints that are whole or absent, verified, and run no code; also for ModelCheckpoint."""
 
-    def __init__(self, *, trust: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        trust: bool = False,
+        before_saving: Callable[[], None] = lambda: None,
+        before_weights: Callable[[], None] = lambda: None,
+    ) -> None:
         self.trust = trust
+        self._before_saving = before_saving  # may refuse by raising
+        self._before_weights = before_weights  # so may this, of which Lightning asks no callback
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -35,7 +43,15 @@ class SafeCheckpointIO(TorchCheckpointIO):
         if isinstance(storage_options, Draft):
             storage_options.write(checkpoint, Path(path))
         else:
-            files.save(checkpoint, Path(path))
+            self._before_saving()
+            if "callbacks" not in checkpoint:  # as ModelCheckpoint(save_weights_only=True) does
+                self._before_weights()
+            files.save(checkpoint, Path(path), before_replace=self._before_saving)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a file that a callback of the experiment's keeps no longer."""
+        self._before_saving()
+        super().remove_checkpoint(path)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None

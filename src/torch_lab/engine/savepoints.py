@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
-import torch
-import torch.distributed
 from pytorch_lightning.plugins.precision import DoublePrecision
 
 from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
 from torch_lab.checkpoints import plain
 from torch_lab.checkpoints.files import write_draft
 from torch_lab.checkpoints.keeper import SavePoint
-from torch_lab.engine import finders, lightning, monitors, state
+from torch_lab.engine import crash, finders, lightning, monitors, state
+from torch_lab.engine.accounts import Accounts
+from torch_lab.engine.ledger import Ledger
+from torch_lab.engine.ranks import NOTHING, Lead, Ranks
 from torch_lab.engine.stop import StopRequest
-from torch_lab.errors import CheckpointMismatch, ConfigurationError, SaveFailed, Stopped
+from torch_lab.errors import CheckpointMismatch, ConfigurationError, SaveFailed
 from torch_lab.recording.live import Position
 from torch_lab.utils import twins
 
 FORMAT = 1
-_AGREE_EVERY = 1.0  # seconds between two looks at what the other ranks want
 
 
 class Saver(Protocol):
@@ -36,11 +36,27 @@ class Saver(Protocol):
     def finish(self, draft: Any, point: SavePoint) -> None:
         """Publish what was written."""
 
+    def keep_crash(self, contents: dict[str, Any], point: SavePoint) -> None:
+        """Write what an exception left behind."""
+
     def raise_if_failed(self) -> None:
         """Raise a failure of an earlier `finish`."""
 
     def wait(self) -> None:
         """Return when everything is on disk."""
+
+
+class Witness(Protocol):
+    """Who watches a drill."""
+
+    def at_boundary(self, trainer: pl.Trainer, batch: int) -> bool:
+        """See the state after a batch; whether the run is to save and be cut now."""
+
+    def saved(self) -> None:
+        """That save is on disk."""
+
+    def going_on(self, trainer: pl.Trainer, batch: int) -> None:
+        """See the state that a resumed run goes on with."""
 
 
 class Draft:
@@ -67,7 +83,11 @@ class SavePoints(pl.Callback):
         saver: Saver | None,
         scripts: Sequence[Path] = (),
         say: Callable[[str], None] = print,
+        ranks: Ranks | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
+        self.accounts = accounts or Accounts(Ledger(say=say))
+        self.ranks: Ranks = ranks or Lead(stop)
         self._policy = policy
         self._nan = nan
         self._stop = stop
@@ -82,14 +102,15 @@ class SavePoints(pl.Callback):
         self._loaded: Mapping[str, Any] | None = None
         self._found: dict[str, Any] = {}
         self._searching = False
-        self._next_agreement = 0
-        self._agreed = (0, time.monotonic())
+        self._ending = self._ended = self._recorded_at_end = False
+        self.witness: Witness | None = None
         self.batches = 0
         self.in_batch = 0
 
     def position(self) -> Position:
         """Where in training the run is, for what is recorded now."""
         trainer = self._trainer
+        self._recorded_at_end |= self._ending
         if trainer is None:
             return Position(self.in_batch, 0, 0)
         step, epoch = lightning.logged_step(trainer), trainer.current_epoch
@@ -98,6 +119,7 @@ class SavePoints(pl.Callback):
     def attach(self, trainer: pl.Trainer) -> None:
         """Let the trainer fit with loops that tell this callback their boundaries."""
         self._trainer = trainer
+        self.accounts.attach(trainer)
         lightning.install_loops(trainer, self)
 
     # -- Lightning's hooks ------------------------------------------------------------------
@@ -119,6 +141,8 @@ class SavePoints(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """See the module's and the callbacks' attributes before the baseline changes them."""
+        self._stop.take_back()
+        self._stop.validation_begins()
         self._pristine.see_attributes(trainer)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -128,15 +152,17 @@ class SavePoints(pl.Callback):
             state.restore_groups(trainer, own)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here signals wait for a boundary; Lightning has put its own handlers on top."""
+        """From here signals wait for a boundary."""
         _refuse_unsavable(trainer)
         self._stop.take_back()
         self._stop.deferring = True
         if not self.resuming():  # hooks that follow say again what they said at the run's start
             self.in_batch = self.batches + 1
+        self.ranks.begins(self.batches + 1)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here the metrics of a validation are known, too."""
+        self._stop.validation_ends()
         self._validated |= trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -147,11 +173,20 @@ class SavePoints(pl.Callback):
         """From here they end the run at once again."""
         self._stop.deferring = False
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Keep what a debugger needs, beside the checkpoints."""
+        if self._saver is not None and not self._searching:
+            crash.keep(trainer, pl_module, exception, self._saver)
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what Lightning leaves out; on every rank, since each has its own."""
         point = self._saving
+        own = state.capture(trainer, self._pristine) | {"ledger": self.accounts.state()}
+        self.accounts.gathered(ranks := state.gathered(own))
         checkpoint["torch_lab"] = {
             "format": FORMAT,
             "boundary": point is not None,
@@ -159,10 +194,12 @@ class SavePoints(pl.Callback):
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             "best": point is not None and point.best,
+            "should_stop": trainer.should_stop,
+            "ended": self._ended,
             "found": self._found,
             "metrics": dict(point.metrics) if point else {},
             "world_size": trainer.world_size,
-            "ranks": state.gathered(state.capture(trainer, self._pristine)),
+            "ranks": ranks,
         }
 
     def on_load_checkpoint(
@@ -171,16 +208,21 @@ class SavePoints(pl.Callback):
         """Keep this rank's part until training is about to go on."""
         own = checkpoint.get("torch_lab")
         if own is None:
+            self.accounts.load(None)
             return
         if own["format"] > FORMAT:
             raise CheckpointMismatch(
                 f"the checkpoint's training state has format {own['format']};"
                 f" this version of torch-lab reads up to {FORMAT}"
             )
-        if trainer.state.fn == "test":  # the best may be older than where training has come to
+        if trainer.state.fn != "fit":  # the baseline's, or the best, that training doesn't go on from
             return
         self.batches = own["batch"]
         self._loaded = own if own["boundary"] else None
+        self._ended = own.get("ended", True)  # what older versions saved is not ended again
+        if self._loaded is not None and self._policy.goes_on:
+            trainer.should_stop = own.get("should_stop", False)
+        self.accounts.load(own)
         self._found = dict(own.get("found", {}))
         finders.put_back(pl_module, self._found)
 
@@ -193,11 +235,12 @@ class SavePoints(pl.Callback):
         assert trainer is not None
         before = state.capture(trainer, state.Pristine())  # all of it, not only what has changed
         numbers, found = (self.batches, self.in_batch), self._found
-        self._searching = True
+        self._searching = self.accounts.paused = True
         try:
             yield
         finally:
-            self._searching, self._loaded = False, None
+            self._searching = self.accounts.paused = False
+            self._loaded = None
             (self.batches, self.in_batch), self._found = numbers, found
         trainer.lightning_module.zero_grad(set_to_none=True)
         state.restore(trainer, before)
@@ -223,6 +266,8 @@ class SavePoints(pl.Callback):
         self._loaded = None
         self.in_batch = self.batches + 1
         self._policy.resumed_at(self.batches)
+        if self.witness is not None:
+            self.witness.going_on(self._trainer, self.batches)
 
     def _own_part(self) -> Mapping[str, Any] | None:
         """What this rank saved; None where there is nothing, or for another number of ranks."""
@@ -245,14 +290,19 @@ class SavePoints(pl.Callback):
             self._saver.raise_if_failed()
         if epoch_end:
             self._check_monitors(trainer)
-        signum, time_is_up = self._wishes(trainer, batch, epoch_end)
+        cut = self.witness is not None and self.witness.at_boundary(trainer, batch)
+        wish = self.ranks.wishes(batch, time_is_up=self._policy.time_is_up())
         due = self._policy.due(trainer, batch, epoch_end=epoch_end)  # also where a signal came
-        if signum or time_is_up or due:
+        if wish.signum or wish.save or due or cut:
             self.save(trainer)
-        if signum:
-            if self._saver is not None:
-                self._saver.wait()
-            raise Stopped(signum)
+        if wish is not NOTHING:
+            self.ranks.settled()
+        if (wish.signum or cut) and self._saver is not None:
+            self._saver.wait()
+        if self.witness is not None and cut:
+            self.witness.saved()
+        if wish.signum:
+            self._stop.leave(wish.signum)
 
     def _check_monitors(self, trainer: pl.Trainer) -> None:
         """Refuse to wait for a metric that an epoch and its validation have not logged."""
@@ -263,36 +313,41 @@ class SavePoints(pl.Callback):
         if missing:
             raise monitors.never_logged(missing, trainer, self._scripts)
 
+    def end_is_due(self) -> bool:
+        """Whether a resumed run has training's end still to come, and maybe nothing else."""
+        return self.resuming() and self._policy.goes_on and not self._ended
+
     def ending(self) -> None:
         """What is recorded from here on belongs to the last boundary: a run that is resumed from
         there trains no more, and doesn't record it again."""
         self.in_batch = self.batches
+        self._ending, self._recorded_at_end = True, False
+        self.accounts.settle()
 
-    def ended_with_other_weights(self) -> None:
-        """Save the last boundary once more, with the weights that training leaves."""
+    def has_recorded_at_end(self) -> bool:
+        """Whether anything was recorded since `ending`."""
+        return self._recorded_at_end
+
+    def ended(self, *, changed: bool) -> None:
+        """Save the last boundary once more if training's end has changed or recorded anything."""
         assert self._trainer is not None
-        if not self._searching:
+        self._ending = False
+        if changed and not self._searching:
+            self._ended = True
             self.save(self._trainer)
 
-    def _wishes(self, trainer: pl.Trainer, batch: int, epoch_end: bool) -> tuple[int, bool]:
-        """A signal's number and whether time is up, the same on all ranks."""
-        signum, time_is_up = self._stop.signum or 0, self._policy.time_is_up()
-        if trainer.world_size == 1:
-            return signum, time_is_up
-        if batch < self._next_agreement and not epoch_end:
-            return 0, False
-        before, then = self._agreed
-        now = time.monotonic()
-        pace = int(_AGREE_EVERY * (batch - before) / max(now - then, 1e-9))
-        wishes = torch.tensor([signum, int(time_is_up), -max(1, pace)])
-        wishes = wishes.to(trainer.strategy.root_device)
-        torch.distributed.all_reduce(wishes, op=torch.distributed.ReduceOp.MAX)
-        signum, up, pace = wishes.tolist()
-        self._agreed, self._next_agreement = (batch, now), batch - pace
-        return signum, bool(up)
+    def refuse_spoiled(self) -> None:
+        """Raise where the weights are about to be saved, and aren't finite."""
+        if self._nan is not None and self._trainer is not None and not self._searching:
+            self._nan.refuse_spoiled(self._trainer, self._trainer.lightning_module)
+
+    def remark(self, text: str) -> None:
+        """Say it."""
+        self._say(text)
 
     def save(self, trainer: pl.Trainer) -> None:
         """Make a checkpoint of this boundary; called on every rank."""
+        self._stop.take_back()
         if self._nan is not None:
             self._nan.check()
         self._saving = point = SavePoint(
@@ -308,10 +363,14 @@ class SavePoints(pl.Callback):
                 self._saver.wait()  # two saves never overlap
             target = self._saver.path(self.batches) if self._saver else "unused"
             trainer.save_checkpoint(target, storage_options=draft)
+        except SaveFailed:
+            if self._saver is not None:
+                self._saver.path(self.batches)  # raises where the run is gone: that is why, then
+            raise
         finally:
             self._saving = None
         if self._saver is not None:
-            self._saver.finish(draft.path, point)
+            self._saver.finish(draft.path, replace(point, ledger=self.accounts.recorded()))
 
 
 def _refuse_unsavable(trainer: Any) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers.logger import Logger
@@ -20,6 +22,7 @@ from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
 from torch_lab.engine import lightning, profiling
 from torch_lab.engine.blame import Blame
 from torch_lab.engine.plugins import NoProfiler, SafeCheckpointIO
+from torch_lab.engine.ranks import Ranks
 from torch_lab.engine.savepoints import SavePoints
 from torch_lab.errors import ConfigurationError, UsageError
 from torch_lab.loggers import ClearMlLogger
@@ -45,21 +48,26 @@ def build(
     directory: Path,
     logger: Logger | None,
     savepoints: SavePoints | None = None,
+    ranks: Ranks | None = None,
     gpus: Sequence[int] | None = None,
     trust: bool = False,
+    before_saving: Callable[[], None] = lambda: None,
 ) -> pl.Trainer:
     """A Trainer from `trainer.init` of the hparams and what torch-lab itself adds.
 
     Callbacks run in this order: one that notes where an exception came up, those of
     `trainer.init`, the configuration's, NanMonitor, RunCheckpoint, EpochProgress, and last the
-    save points, which see what all others did.
+    save points, which see what all others did. `before_saving` may refuse, by raising, what
+    callbacks of the experiment's are about to save or delete.
     """
     kwargs = dict(init)
     _refuse_barebones(kwargs)
     check_gpus(gpus)
     if gpus is not None:
         kwargs |= {"accelerator": "gpu", "devices": list(gpus)}
-    every = [Blame(), *listed(kwargs.pop("callbacks", None)), *callbacks]
+    ranks = savepoints.ranks if savepoints is not None else ranks
+    blame = Blame() if ranks is None else Blame(ranks.failing)
+    every = [blame, *listed(kwargs.pop("callbacks", None)), *callbacks]
     if kwargs.pop("enable_progress_bar", True) and not _any(every, ProgressBar):
         every.append(EpochProgress())
     if savepoints is not None:
@@ -69,15 +77,23 @@ def build(
     kwargs.setdefault("default_root_dir", directory)
     kwargs["enable_checkpointing"] = _any(every, Checkpoint)
     kwargs["profiler"] = kwargs.get("profiler") or NoProfiler()
-    kwargs["plugins"] = _plugins(kwargs.get("plugins"), trust)
+    before_weights = savepoints.refuse_spoiled if savepoints else lambda: None
+    files = SafeCheckpointIO(
+        trust=trust, before_saving=before_saving, before_weights=before_weights
+    )
+    kwargs["plugins"] = _plugins(kwargs.get("plugins"), files)
     kwargs["logger"] = _loggers(logger, kwargs.get("logger"))
     lightning.keep_files_below(directory, listed(kwargs["logger"]))
     with _refusals(init):
-        trainer = pl.Trainer(
+        trainer = lightning.Trainer(
             **kwargs,
             callbacks=every,
             enable_progress_bar=_any(every, ProgressBar),
         )
+    lightning.handle_no_signals(trainer)
+    if ranks is not None:
+        _refuse_nodes(trainer)
+        lightning.launch_by(trainer, ranks)
     if savepoints is not None:
         _refuse_spawning(trainer, init.get("strategy", "auto"))
         profiling.settle(trainer, directory)
@@ -115,6 +131,15 @@ def _refuse_spawning(trainer: pl.Trainer, asked: object) -> None:
         )
 
 
+def _refuse_nodes(trainer: pl.Trainer) -> None:
+    if trainer.num_nodes > 1:
+        raise ConfigurationError(
+            f"trainer.init.num_nodes: {trainer.num_nodes} machines; this version joins only the"
+            " processes of one into a run",
+            hint="Leave it out, and say with devices how many processes there are to be.",
+        )
+
+
 def _any(callbacks: Sequence[pl.Callback], kind: type) -> bool:
     return any(isinstance(each, kind) for each in callbacks)
 
@@ -135,10 +160,11 @@ def _loggers(own: Logger | None, users: Any) -> Any:
     return [own, *added]
 
 
-def _plugins(users: Any, trust: bool) -> list[Any]:
-    plugins = [*listed(users), SafeCheckpointIO(trust=trust)]
-    if SLURMEnvironment.detect() and not _any(plugins, SLURMEnvironment):
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # else it saves inside a handler
+def _plugins(users: Any, files: SafeCheckpointIO) -> list[Any]:
+    plugins = [*listed(users), files]
+    if os.environ.get("SLURM_NTASKS") == "1" and not _any(plugins, ClusterEnvironment):
+        # Taken for Slurm's only task it would train on one device, however many were asked for.
+        plugins.append(LightningEnvironment())
     return plugins
 
 

@@ -19,11 +19,30 @@ from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.loop import _Loop
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
+from torch_lab.engine.lightning.accumulation import Optimization
+from torch_lab.engine.lightning.counting import follow_loaders, put_back_what_is_ahead
 from torch_lab.engine.lightning.progress import in_mid_epoch
+
+
+class Accounts(Protocol):
+    """What the loops tell of epochs."""
+
+    def epoch_begins(self) -> None:
+        """The batches of an epoch, or what a cut has left of them, come next."""
+
+    def epoch_is_over(self) -> None:
+        """Nothing of the epoch is left but the hooks of its end."""
+
+    def given_up(self, error: StopIteration) -> None:
+        """Lightning takes this for the epoch's end, or for training's."""
 
 
 class Boundary(Protocol):
     """What the loops tell: a batch is done, or training is about to go on from a checkpoint."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Hears of epochs."""
 
     def reached(self, *, epoch_end: bool) -> None:
         """Everything that belongs to the batches so far has happened."""
@@ -37,17 +56,29 @@ class Boundary(Protocol):
     def ending(self) -> None:
         """Training has reached its planned end; the hooks that say so come next."""
 
-    def ended_with_other_weights(self) -> None:
-        """Hooks at training's end have changed the module after its last boundary."""
+    def end_is_due(self) -> bool:
+        """Whether a resumed run has the hooks of training's end still to come."""
+
+    def has_recorded_at_end(self) -> bool:
+        """Whether those hooks have recorded anything."""
+
+    def ended(self, *, changed: bool) -> None:
+        """They are done, and have `changed` the module or the record after the last boundary."""
+
+    def remark(self, text: str) -> None:
+        """Something that people may want to know of how this run is trained."""
 
 
 class _Epoch(_TrainingEpochLoop):
     boundary: Boundary
+    automatic_optimization: Optimization
     as_it_stands = False
     goes_on = False
+    advanced = 0  # batches of this epoch that this process has gone through
     _takes_index: bool | None = None
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        self.automatic_optimization.begin_epoch()
         # A resumed run has made its iterator before its random state was restored, and from data
         # that may look at what hooks have changed. Loaders that know their place keep it.
         if self.goes_on and not (self.batch_progress.current.ready and _keeps_place(data_fetcher)):
@@ -55,9 +86,24 @@ class _Epoch(_TrainingEpochLoop):
             iter(data_fetcher)
         self.goes_on = False
         super().on_run_start(data_fetcher)
+        follow_loaders(data_fetcher)
+        self.advanced = 0
+        self.boundary.accounts.epoch_begins()
+
+    def advance(self, data_fetcher: _DataFetcher) -> None:
+        try:
+            super().advance(data_fetcher)
+        except StopIteration as error:
+            self.boundary.accounts.given_up(error)
+            raise
+        self.advanced += 1
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
-        super().on_advance_end(data_fetcher)
+        try:
+            super().on_advance_end(data_fetcher)
+        except StopIteration as error:
+            self.boundary.accounts.given_up(error)
+            raise
         if not self.done:  # else the epoch's end follows, which is the boundary
             self.boundary.reached(epoch_end=False)
 
@@ -92,6 +138,14 @@ class _Fit(_FitLoop):
     epoch_loop: _Epoch
     _unprepared = False
 
+    @property
+    def skip(self) -> bool:
+        # Lightning passes over a training that has nothing left to do, its last hooks too, in
+        # which averages are put in place and results written.
+        if self.boundary.end_is_due():
+            return bool(self.trainer.limit_train_batches == 0)
+        return bool(super().skip)
+
     def setup_data(self) -> None:
         super().setup_data()
         # A configure_optimizers that asks for estimated_stepping_batches has the loaders made
@@ -99,6 +153,12 @@ class _Fit(_FitLoop):
         if self.restarting and self._combined_loader_states_to_load and self._data_fetcher:
             self._load_combined_loader_states()
             iter(self._data_fetcher)
+        follow_loaders(self._data_fetcher)
+
+    def on_save_checkpoint(self) -> dict[str, Any]:
+        state = super().on_save_checkpoint()
+        put_back_what_is_ahead(self._data_fetcher, state.get("combined_loader", []))
+        return state
 
     def reset(self) -> None:
         super().reset()
@@ -115,7 +175,15 @@ class _Fit(_FitLoop):
             self.boundary.going_on()
             self.epoch_loop.goes_on = True
             self._catch_up_with_reloads()
-        super().on_advance_start()
+        try:
+            super().on_advance_start()
+        except StopIteration as error:
+            self.boundary.accounts.given_up(error)
+            raise
+
+    def advance(self) -> None:
+        super().advance()
+        self.boundary.accounts.epoch_is_over()
 
     def _catch_up_with_reloads(self) -> None:
         """Make the loaders anew in the epochs in which the run that was never cut does."""
@@ -127,16 +195,23 @@ class _Fit(_FitLoop):
             self._last_train_dl_reload_epoch = epoch - epoch % every
 
     def on_advance_end(self) -> None:
-        super().on_advance_end()
+        try:
+            super().on_advance_end()
+        except StopIteration as error:
+            self.boundary.accounts.given_up(error)
+            raise
         self.boundary.reached(epoch_end=True)
 
     def on_run_end(self) -> None:
+        if self._unprepared:
+            self._unprepared = False
+            self.boundary.going_on()
         before = _weight_versions(self.trainer)
         self.boundary.ending()
         super().on_run_end()  # StochasticWeightAveraging, for one, puts its average in place here
-        changed = _weight_versions(self.trainer) != before
-        if self.trainer.strategy.reduce_boolean_decision(changed, all=False):
-            self.boundary.ended_with_other_weights()
+        changed = _weight_versions(self.trainer) != before or self.boundary.has_recorded_at_end()
+        changed = self.trainer.strategy.reduce_boolean_decision(changed, all=False)
+        self.boundary.ended(changed=changed)
 
 
 def _keeps_place(fetcher: _DataFetcher) -> bool:
@@ -181,6 +256,7 @@ def install_loops(trainer: pl.Trainer, boundary: Boundary) -> None:
     fit = _Fit(trainer, min_epochs=old.min_epochs, max_epochs=old.max_epochs)
     fit.epoch_loop = epoch = _Epoch(trainer, min_steps=old.min_steps, max_steps=old.max_steps)
     fit.boundary = epoch.boundary = boundary
+    epoch.automatic_optimization = Optimization(trainer, boundary.remark)
     trainer.fit_loop = fit
 
 
