@@ -20,7 +20,10 @@
     └── RunError                  a failure while running that torch-lab itself detects: exit 1
         ├── LockLost              another process took this run over
         ├── SaveFailed            a checkpoint can't be written
-        └── NonFiniteLoss         NaN or inf
+        ├── NonFiniteLoss         NaN or inf
+        ├── RankLost              another process of the run is gone
+        ├── WorkerFailed          a loader worker died, or didn't answer in time
+        └── RunIncomplete         planned batches or samples were left out or repeated
     Stopped                       a signal ended the run (BaseException): exit 128 + N
 
 Everything else that is raised keeps its traceback.
@@ -138,7 +141,33 @@ class SaveFailed(RunError):
 
 
 class NonFiniteLoss(RunError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite; in which batch of the epoch, and its samples, if known."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        epoch: int | None = None,
+        batch: int | None = None,
+        samples: object = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.epoch = epoch
+        self.batch = batch
+        self.samples = samples
+
+
+class RankLost(RunError):
+    """Another process of the run died without a word."""
+
+
+class WorkerFailed(RunError):
+    """A loader worker died, or did not answer in time."""
+
+
+class RunIncomplete(RunError):
+    """Training ended without an error, but not all that was planned was done, or not once."""
 
 
 class Stopped(BaseException):

@@ -70,6 +70,12 @@ def state_device(metric: Metric, name: str) -> torch.device:
     return torch.device("cpu") if metric.compute_on_cpu else metric.device
 
 
+def own_attributes(metric: Metric) -> dict[str, Any]:
+    """All that a metric keeps beside its declared states and what every metric has."""
+    left_out = _OF_EVERY_METRIC | metric._defaults.keys()
+    return {name: value for name, value in vars(metric).items() if name not in left_out}
+
+
 def _plain_attributes(metric: Metric) -> dict[str, Any]:
     found = {**vars(metric), **dict(metric.named_buffers(recurse=False))}
     left_out = _OF_EVERY_METRIC | metric._defaults.keys()

@@ -459,8 +459,9 @@ def test_a_failure_in_training_names_the_last_checkpoint(lab: Lab) -> None:
         "failed",
         "ValueError: a bad batch",
     )
-    *_, last, way_on = outcome.out.splitlines()
+    *_, last, crash, way_on = outcome.out.splitlines()
     assert last.endswith("/checkpoints/step-3.ckpt  (epoch 0, batch 3)")
+    assert crash.endswith("/checkpoints/crash.ckpt  (epoch 0, batch 4)")
     assert way_on == (
         f"  next      mend it, then train --resume {RUN}"
         " (with --force if that changed the experiment's scripts)"

@@ -387,10 +387,8 @@ class TestNan:
 
     @pytest.mark.slow
     def test_in_one_of_two_processes(self, lab: Lab) -> None:
-        changes = ["bad=13", "trainer.init.devices=2", "trainer.init.strategy=ddp"]
-        sets = [word for change in changes for word in ("-s", change)]
-        done = lab.project.command("train", SCRIPT, *sets, status=1)
-        lab.log = done.stderr
+        two = {"trainer.init.devices": 2, "trainer.init.strategy": "ddp"}
+        lab.train(status=1, bad=13, **two)
         self.check(lab)
 
 

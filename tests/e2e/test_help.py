@@ -7,11 +7,11 @@ import shlex
 
 import pytest
 
-from torch_lab.cli import env, infer, main, pull, runs, show, sync, train
+from torch_lab.cli import check, env, infer, main, pull, runs, show, sync, train
 from torch_lab.cli.options import Reader
 from torch_lab.tasks.runs import parse_filter
 
-LAB = {"runs": runs, "show": show, "sync": sync, "pull": pull, "env": env}
+LAB = {"runs": runs, "show": show, "sync": sync, "pull": pull, "check": check, "env": env}
 
 
 def examples(text: str) -> list[list[str]]:

@@ -183,7 +183,7 @@ class Run:
     [
         {},
         {"val_check_interval": 2},
-        {"accumulate_grad_batches": 2},
+        {"accumulate_grad_batches": 3},  # the last window is shorter
         {"max_steps": 12, "max_epochs": -1},
         {"limit_train_batches": 3, "val_check_interval": 0.5},
         {"check_val_every_n_epoch": None, "val_check_interval": 3},

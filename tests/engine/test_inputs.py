@@ -52,7 +52,9 @@ def test_loaders() -> None:
     assert isinstance(data.training["train_dataloaders"], DataLoader)
     assert data.training["train_dataloaders"].seed == SEED
     assert data.training["train_dataloaders"].pad
+    assert not data.training["train_dataloaders"].none_idle
     assert not data.training["val_dataloaders"]["a"].pad
+    assert data.training["val_dataloaders"]["a"].none_idle
     assert (data.validates, data.tests, data.shares_itself_out) == (True, False, True)
 
 

@@ -82,6 +82,11 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
         ("lab show", "lab show takes one run or script\n`lab runs` lists the runs"),
         ("lab show a b", "lab show takes one run or script, got 2\n`lab runs` lists the runs"),
         ("lab env x", "lab env takes no words, got x\ntype `lab env`"),
+        ("lab check --drill", "which hyperparameter script?\ntype `lab check HPARAMS --drill`"),
+        (
+            f"lab check {H}",
+            f"lab check does nothing but --drill in this version\ntype `lab check {H} --drill`",
+        ),
         (
             "lab show nothing",
             'no run "nothing" in ROOT/data/artifacts\n'

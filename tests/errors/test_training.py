@@ -37,8 +37,10 @@ def test_weights_that_are_no_numbers(lab: Lab) -> None:
         1,
         "error: weights became NaN or infinite by epoch 2, step 3, with a finite loss:"
         " model.weight\n"
-        "The last checkpoint was saved before that. A lower learning rate, gradient clipping"
-        f" (trainer.init.gradient_clip_val) or those samples are where to look.\n{WHERE}",
+        "No checkpoint holds it. A lower learning rate, gradient clipping"
+        " (trainer.init.gradient_clip_val) or those samples are where to look."
+        " NanMonitor(gradients=True) among the callbacks tells in which batch, and which"
+        f" parameter's gradient was the first.\n{WHERE}",
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch_lab.engine.drill import Drill
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -19,6 +21,7 @@ class TrainOptions:
     trust: bool = False
     offline: bool = False
     queue: str | None = None
+    drill: Drill | None = None  # not for the command line
 
 
 @dataclass(frozen=True)

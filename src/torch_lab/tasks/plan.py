@@ -25,7 +25,7 @@ from torch_lab.experiment import Experiment
 from torch_lab.hparams import Hparams
 from torch_lab.hparams.lines import located
 from torch_lab.settings import Settings
-from torch_lab.store import find, source
+from torch_lab.store import find, slurm, source
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import QUEUED, Parent, Record
@@ -81,6 +81,7 @@ def new_record(plan: Plan, seed: int | None, parent: Parent | None) -> Record:
         parent=parent,
         host=socket.gethostname(),
         scripts=source.script_hashes(experiment.directory),
+        slurm=slurm.as_record(),
     )
 
 
@@ -140,12 +141,18 @@ def interrupted(options: TrainOptions) -> StoredRun | None:
             f"run {stored.record.name} is queued: an agent begins it",
             hint=f"`lab show {stored.record.name}` says how far it is.",
         )
-    if stored.status == "completed":
+    refuse_completed(stored.record)
+    return stored
+
+
+def refuse_completed(record: Record) -> None:
+    """Say that a run has come to its end; asked again once its lock is held, since it may have
+    ended meanwhile."""
+    if record.status == "completed":
         raise UsageError(
-            f"run {stored.record.name} is completed: there is nothing to resume",
+            f"run {record.name} is completed: there is nothing to resume",
             hint="To train on, start a new run from it: checkpoint.checkpoint_task_id.",
         )
-    return stored
 
 
 def _newest_interrupted(options: TrainOptions) -> StoredRun | None:

@@ -19,6 +19,7 @@ from torch_lab.checkpoints import weights
 from torch_lab.checkpoints.resolve import Found
 from torch_lab.data import make_exact
 from torch_lab.engine import trainer as trainers
+from torch_lab.engine.ranks import Follower, Lead, is_follower
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.translation import misconfiguration
 from torch_lab.errors import CheckpointMismatch
@@ -27,6 +28,7 @@ from torch_lab.hparams import Hparams
 from torch_lab.mirror import launch
 from torch_lab.settings import Settings
 from torch_lab.store import find
+from torch_lab.store.record import CRASH
 from torch_lab.tasks import report
 from torch_lab.tasks.options import InferOptions
 from torch_lab.tasks.plan import named_in_hparams, say
@@ -39,8 +41,10 @@ def predict(
     options: InferOptions, experiment: Experiment, hparams: Hparams, settings: Settings
 ) -> None:
     """Predict; a signal unwinds what is under way."""
-    with StopRequest().listening(), _alone():
-        _predict(options, experiment, hparams, settings)
+    stop = StopRequest(settings.grace_period, silent=is_follower())
+    ranks = Follower(stop) if is_follower() else Lead(stop)
+    with stop.listening(), ranks.together(), _alone():
+        _predict(options, experiment, hparams, settings, ranks)
 
 
 @contextmanager
@@ -62,7 +66,11 @@ def _is_another_rank() -> bool:
 
 
 def _predict(
-    options: InferOptions, experiment: Experiment, hparams: Hparams, settings: Settings
+    options: InferOptions,
+    experiment: Experiment,
+    hparams: Hparams,
+    settings: Settings,
+    ranks: Lead | Follower,
 ) -> None:
     for remark in experiments.require_arguments(experiment, options.args):
         _say(remark)
@@ -74,7 +82,7 @@ def _predict(
         if found is not None:
             with _overrides_told(found, options):
                 _load(configuration.module, found.path, hparams, options)
-        _apply(configuration, hparams, options)
+        _apply(configuration, hparams, options, ranks)
 
 
 @contextmanager
@@ -96,7 +104,9 @@ def _load(module: pl.LightningModule, path: Path, hparams: Hparams, options: Inf
         _say(line)
 
 
-def _apply(configuration: Configuration, hparams: Hparams, options: InferOptions) -> None:
+def _apply(
+    configuration: Configuration, hparams: Hparams, options: InferOptions, ranks: Lead | Follower
+) -> None:
     data, init = _data(configuration, hparams)
     with trainers.quiet(), misconfiguration(), tempfile.TemporaryDirectory() as nowhere:
         trainer = trainers.build(
@@ -106,6 +116,7 @@ def _apply(configuration: Configuration, hparams: Hparams, options: InferOptions
             logger=None,
             gpus=options.gpus,
             trust=options.trust,
+            ranks=ranks,
         )
         # Its ckpt_path, if there is one, was resolved and loaded above.
         kwargs = hparams.trainer.predict | {"ckpt_path": None, "return_predictions": False}
@@ -177,7 +188,7 @@ def _name_newer(found: Found, experiment: Experiment, settings: Settings) -> Non
         == (experiment.name, experiment.script_name)
         and run.record.created > since
         and run.record.dev_run is None
-        and run.record.checkpoints
+        and any(entry.kind != CRASH for entry in run.record.checkpoints)
     ]
     if newer:
         names = ", ".join(newer[:3]) + (f" and {len(newer) - 3} more" if len(newer) > 3 else "")

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from torch_lab.errors import LockLost, Stopped
+from torch_lab.errors import LockLost, RankLost, RunIncomplete, Stopped
 from torch_lab.experiment import Experiment, has_function
 from torch_lab.hparams.kinds import literals
 from torch_lab.hparams.overriding import config_changes, config_keys
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import CheckpointEntry, Record
+from torch_lab.store.record import CRASH, CheckpointEntry, Record
 from torch_lab.store.secrets import MASK
+from torch_lab.tasks import ledger
 from torch_lab.tasks.mirroring import stopped_by
 from torch_lab.utils.metric_names import is_variant
 from torch_lab.utils.text import format_duration, plural
@@ -47,7 +48,10 @@ def completed(session: Session, experiment: Experiment) -> str:
     best = session.best()  # also waits for the last save
     batches = plural(session.record.progress.batch, "batch", "batches")
     length = f"{batches}, {_duration(session)}"
-    lines = [f"completed after {length}", *_metrics(session.record), *_checkpoints(session)]
+    lines = [f"completed after {length}"]
+    if stopped := ledger.stop(session.record.ledger):
+        lines.append(f"  stopped   {stopped}")
+    lines += [*_metrics(session.record), *_checkpoints(session)]
     if best is not None and has_function(experiment, "infer_config"):
         words = ["infer", shown(experiment.script), "--checkpoint", session.record.name]
         lines.append(f"  next      {shlex.join([*words, *set_words(session.record)])}")
@@ -93,20 +97,24 @@ def interrupted(error: BaseException, session: Session) -> str:
     """What a run that ended early has saved, and how to go on."""
     stopped = isinstance(error, (Stopped, KeyboardInterrupt))
     cause = stopped_by(session.directory, session.record, error)
-    verb = (cause if " " in cause else f"stopped by {cause}") if stopped else "failed"
-    lines = [f"{verb} after {_duration(session)}", *_checkpoints(session)]
-    if not isinstance(error, LockLost):  # else another process goes on with the run
-        lines.append(f"  next      {_way_on(session, stopped)}")
+    ended = "incomplete" if isinstance(error, RunIncomplete) else "failed"
+    verb = (cause if " " in cause else f"stopped by {cause}") if stopped else ended
+    lines = [f"{verb} after {_duration(session)}"]
+    if not isinstance(error, LockLost):  # else another process goes on with the run, or it is gone
+        lines += [*_checkpoints(session), *_crash(session)]
+        lines.append(f"  next      {_way_on(session, error)}")
     return "\n".join(lines)
 
 
-def _way_on(session: Session, stopped: bool) -> str:
+def _way_on(session: Session, error: BaseException) -> str:
     """What to type after the run ended early; a failure would only happen again as things are."""
+    stopped = isinstance(error, (RankLost, Stopped, KeyboardInterrupt))
     record = session.record
     resume = shlex.join(["train", "--resume", record.name])
     if stopped:
         return resume
-    if session.checkpoint("last") is None and not record.resumes:
+    begun = session.checkpoint("last") is not None or record.resumes
+    if isinstance(error, RunIncomplete) or not begun:  # there is nothing left to go on with
         return f"mend it, then start again: {shlex.join(record.command)}"
     return f"mend it, then {resume} (with --force if that changed the experiment's scripts)"
 
@@ -130,8 +138,15 @@ def _metrics(record: Record) -> list[str]:
     ]
 
 
-def _checkpoints(session: Session) -> list[str]:
-    entries = [session.checkpoint(name) for name in ("best", "last")]
+def _crash(session: Session) -> list[str]:
+    """What the exception that ended this start of the run left; an earlier one's is no news."""
+    entry = session.checkpoint(CRASH)
+    began = session.record.resumes[-1].time if session.record.resumes else 0
+    return [] if entry is None or (entry.saved or 0) < began else _checkpoints(session, CRASH)
+
+
+def _checkpoints(session: Session, *names: str) -> list[str]:
+    entries = [session.checkpoint(name) for name in names or ("best", "last")]
     return [
         f"  {entry.name:<8}  {shown(session.directory.path / entry.file)}"
         f"  (epoch {entry.epoch}, batch {entry.batch})"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch_lab import experiment as experiments
 from torch_lab.checkpoints import resolve as checkpoints
 from torch_lab.checkpoints.resolve import Found
 from torch_lab.engine.fit import Setting, Start, fit
+from torch_lab.engine.ranks import Follower, Lead, Ranks
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.trainer import check_gpus
 from torch_lab.experiment import clearml_calls
@@ -43,7 +45,9 @@ from torch_lab.tasks.plan import (
 from torch_lab.tasks.session import Session
 from torch_lab.tasks.train import JOIN
 from torch_lab.utils.at_hand import at_hand
-from torch_lab.utils.threads import leave_signals_to_main
+from torch_lab.utils.tracebacks import format_exception
+
+_CLOSING = 10.0  # seconds to close the books of a run whose main thread is stuck
 
 # -- a new run -------------------------------------------------------------------------------
 
@@ -161,12 +165,15 @@ def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest)
         "directory": str(books.directory.path),
         "seed": seed,
         "start": [str(start.checkpoint or ""), start.weights_only, start.strict, start.resuming],
+        "grace_period": plan.settings.grace_period,
     }
+    lead = Lead(stop, give_up=partial(_give_up, books), log=partial(_log, books))
     os.environ[JOIN] = json.dumps(assignment)
     stop.log = books.directory.console()
     try:
         stop.release()
-        _execute(plan, books.directory, start, seed, stop, books)
+        with lead.together():
+            _execute(plan, books.directory, start, seed, stop, lead, books)
         stop.hold()
         books.finish("completed")  # said only when it is recorded
         print(report.completed(books, plan.experiment))
@@ -179,28 +186,36 @@ def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest)
         del os.environ[JOIN]
 
 
-def join(options: TrainOptions, assignment: dict[str, Any], rank: int) -> None:
+def _log(books: Session, rank: int) -> str:
+    return report.shown(books.directory.console(rank))
+
+
+def _give_up(books: Session, error: BaseException) -> None:
+    """End a run whose main thread waits for a rank that is gone, in a call that nothing ends."""
+
+    def close() -> None:
+        print(report.interrupted(error, books))
+        where = report.shown(books.directory.path)
+        sys.stderr.write(f"{format_exception(error)}\nrun directory: {where}\n")
+        session.abandon(books, error)
+
+    closing = threading.Thread(target=close, name="closing", daemon=True)
+    closing.start()
+    closing.join(_CLOSING)
+    os._exit(1)
+
+
+def join(options: TrainOptions, assignment: dict[str, Any]) -> None:
     """A process of another rank: the same training, without books."""
-    _end_with(os.getppid())
     directory = RunDirectory(Path(assignment["directory"]))
-    plan = recorded_plan(directory, read(directory), options)
-    checkpoint, weights_only, strict, resuming = assignment["start"]
-    start = Start(Path(checkpoint) if checkpoint else None, weights_only, strict, resuming)
-    stop = StopRequest(plan.settings.grace_period, directory.console(rank))
-    with Console(directory.console(rank)), stop.listening():
-        _execute(plan, directory, start, assignment["seed"], stop, None)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, however that was killed."""
-
-    def watch() -> None:
-        leave_signals_to_main()
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    stop = StopRequest(assignment["grace_period"], silent=True)
+    follower = Follower(stop)
+    stop.log = log = directory.console(follower.rank)
+    with follower.together(), stop.listening(), Console(log):
+        plan = recorded_plan(directory, read(directory), options)
+        checkpoint, weights_only, strict, resuming = assignment["start"]
+        start = Start(Path(checkpoint) if checkpoint else None, weights_only, strict, resuming)
+        _execute(plan, directory, start, assignment["seed"], stop, follower, None)
 
 
 def _execute(
@@ -209,6 +224,7 @@ def _execute(
     start: Start,
     seed: int,
     stop: StopRequest,
+    ranks: Ranks,
     books: Session | None,
 ) -> None:
     if books is not None:
@@ -219,8 +235,9 @@ def _execute(
         if not plan.hparams.task.get("sdk"):
             _remark(plan)
         books.running()
+    setting = _setting(plan, directory, start, seed, stop, ranks, books)
     with at_hand(configuration=configuration, hparams=plan.hparams.as_dict()):
-        fit(configuration, _baseline(plan), _setting(plan, directory, start, seed, stop, books))
+        fit(configuration, _baseline(plan), setting)
 
 
 def _remark(plan: Plan) -> None:
@@ -235,6 +252,7 @@ def _setting(
     start: Start,
     seed: int,
     stop: StopRequest,
+    ranks: Ranks,
     books: Session | None,
 ) -> Setting:
     settings = plan.settings
@@ -252,4 +270,6 @@ def _setting(
         keep=settings.keep_checkpoints,
         say=speak,
         scripts=(plan.experiment.configuration, plan.experiment.script),
+        drill=plan.options.drill,
+        ranks=ranks,
     )

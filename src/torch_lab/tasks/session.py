@@ -7,15 +7,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch_lab.callbacks import RunCheckpoint
 from torch_lab.checkpoints import keeper
 from torch_lab.checkpoints.keeper import Keeper
-from torch_lab.errors import LockLost, Stopped, StoreError, TorchLabError
+from torch_lab.errors import LockLost, RunIncomplete, Stopped, StoreError, TorchLabError
 from torch_lab.experiment import Experiment
 from torch_lab.mirror.sdk import Sdk
 from torch_lab.recording.beside import Companion
@@ -24,9 +25,10 @@ from torch_lab.recording.live import RunRecorder
 from torch_lab.recording.recorder import set_current
 from torch_lab.settings import Settings
 from torch_lab.store import claim, environment, source
+from torch_lab.store import slurm as slurm_job
 from torch_lab.store.console import Console
+from torch_lab.store.failures import storing
 from torch_lab.store.find import StoredRun
-from torch_lab.store.heartbeat import Heartbeat
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import (
@@ -38,9 +40,9 @@ from torch_lab.store.record import (
     Resume,
     read,
 )
-from torch_lab.tasks import sdk
+from torch_lab.tasks import sdk, slurm
 from torch_lab.tasks.mirroring import stopped_by
-from torch_lab.tasks.plan import say, spoken_command
+from torch_lab.tasks.plan import refuse_completed, say, spoken_command
 from torch_lab.utils.threads import leave_signals_to_main
 from torch_lab.utils.tracebacks import summary
 
@@ -86,10 +88,23 @@ class Session:
 
     def best(self) -> Path | None:
         """The best checkpoint's file, once it is on disk; the last one's where none is best."""
+        return self._saved("best") or self.last()
+
+    def last(self) -> Path | None:
+        """The newest checkpoint's file, once it is on disk."""
+        return self._saved("last")
+
+    def _saved(self, name: str) -> Path | None:
         if self.keeper is not None:
             self.keeper.wait()
-        entry = self.checkpoint("best") or self.checkpoint("last")
+        entry = self.checkpoint(name)
         return self.directory.path / entry.file if entry else None
+
+    def account_for(self, ledger: Mapping[str, Any]) -> None:
+        """Record what was planned and trained."""
+        if self.keeper is not None:
+            self.keeper.wait()  # the last save has the ledger of its own time
+        self.writer.update(ledger=dict(ledger))
 
     def open_sdk(self) -> None:
         """Have ClearML's SDK open the run's task here, where hparams ask for that."""
@@ -106,7 +121,8 @@ class Session:
         tensorboard, seconds = self.settings.tensorboard, self.settings.machine_use_seconds
         if tensorboard or seconds:
             path, start = str(self.directory.path), int(self.recorder.journal.path.stem)
-            self.companion = Companion(Order(path, os.getpid(), start, tensorboard, seconds), say)
+            order = Order(path, os.getpid(), start, tensorboard, seconds, token=self.lock.token)
+            self.companion = Companion(order, say)
 
     def settle(self, error: BaseException) -> None:
         """Wait for a save that was under way when `error` ended the run."""
@@ -114,7 +130,8 @@ class Session:
             if self.keeper is not None:
                 self.keeper.wait()
         except (TorchLabError, OSError) as second:  # it failed as well
-            error.add_note(str(second))
+            if not (isinstance(error, LockLost) and isinstance(second, LockLost)):
+                error.add_note(str(second))
 
     def finish(self, status: str, reason: str | None = None) -> None:
         """Close the books with the run's true status."""
@@ -123,9 +140,18 @@ class Session:
             self.keeper.close()
         if self.snapshot is not None:
             self.snapshot.join()
-        self.recorder.close()
+        self._close_recorder(status)
         metrics = self.recorder.summary
         self.writer.update(status=status, reason=reason, ended=_now(), metrics=metrics)
+
+    def _close_recorder(self, status: str) -> None:
+        """Where a run ends early, what can't be written then comes after its last checkpoint, and
+        is superseded when it goes on: no reason to leave its record open."""
+        try:
+            self.recorder.close()
+        except StoreError:
+            if status == "completed":
+                raise
 
 
 def _now() -> float:
@@ -155,7 +181,7 @@ def new(
         try:
             writer = RecordWriter(directory, lock, record)
             writer.update()
-            recorder = RunRecorder(directory, after=0)
+            recorder = RunRecorder(directory, after=0, hold=lock.hold)
         except TorchLabError:
             if place is None:
                 claim.discard(directory)  # a run that never began leaves nothing behind
@@ -178,16 +204,21 @@ def resumed(
 ) -> Iterator[Session]:
     """Take an interrupted run over and go on with its books; its `sync` stays if none is given."""
     with _held(directory, settings) as lock:
-        for left in directory.path.glob(".*.tmp"):
-            left.unlink(missing_ok=True)
-        record = keeper.tidy(directory, read(directory), say)
+        found = read(directory)
+        refuse_completed(found)
+        with storing("tidy up", directory.path):
+            for left in (*directory.path.glob(".*.tmp"), *directory.path.glob(".probe-*")):
+                left.unlink(missing_ok=True)
+            record = keeper.tidy(directory, found, say)
         last = next((each for each in record.checkpoints if each.name == "last"), None)
         after = last.batch if last else NOTHING_BEFORE
         writer = RecordWriter(directory, lock, record)
-        recorder = RunRecorder(directory, after=after)
+        recorder = RunRecorder(directory, after=after, hold=lock.hold)
         session = Session(directory, lock, writer, recorder, settings)
         session.snapshot = _take_snapshot(directory, experiment)
-        resume = Resume(_now(), max(after, 0), spoken_command(), socket.gethostname())
+        resume = Resume(
+            _now(), max(after, 0), spoken_command(), socket.gethostname(), slurm_job.as_record()
+        )
         with _kept(session):
             writer.update(
                 status="starting",
@@ -205,19 +236,17 @@ def resumed(
 def _held(directory: RunDirectory, settings: Settings) -> Iterator[Lock]:
     """The run's lock, with a sign of life for those who can't see this process."""
     lock = Lock.acquire(directory, lost_after=settings.lost_after, on_wait=say)
-    heartbeat = Heartbeat(directory, lock.check)
     try:
-        heartbeat.start()
-        yield lock
+        with lock.beating(settings.lost_after):
+            yield lock
     finally:
-        heartbeat.stop()
         lock.release()
 
 
 @contextmanager
 def _kept(session: Session) -> Iterator[None]:
     """What is printed goes to the run's console too; how it ends early goes to its record."""
-    with Console(session.directory.console()):
+    with Console(session.directory.console(), session.lock.is_held):
         set_current(session.recorder)
         try:
             yield
@@ -237,7 +266,9 @@ def _close_after(error: BaseException, session: Session) -> None:
     if isinstance(error, LockLost):  # the run is another's: nothing of it may be written
         return
     status, reason = "failed", summary(error)
-    if isinstance(error, (Stopped, KeyboardInterrupt)):
+    if isinstance(error, RunIncomplete):
+        status, reason = "incomplete", error.message
+    elif isinstance(error, (Stopped, KeyboardInterrupt)):
         status, reason = "aborted", stopped_by(session.directory, session.record, error)
     session.settle(error)
     try:
@@ -245,6 +276,29 @@ def _close_after(error: BaseException, session: Session) -> None:
     except (TorchLabError, OSError) as second:
         # The first error is the one to show; readers will call the run lost, which is true.
         error.add_note(f"The run's record could not be closed: {second}")
+    if isinstance(error, Stopped):
+        _requeue(session, error)
+
+
+def _requeue(session: Session, stopped: Stopped) -> None:
+    """Have Slurm start a job again that it has warned; the run is resumable by then."""
+    job = slurm.to_requeue(stopped.signum)
+    if job is None:
+        return
+    problem = slurm.requeue(job, session.settings.grace_period / 3)
+    if problem is None:
+        print(f"  slurm     job {job.id} is requeued: the same command goes on with this run")
+    else:
+        say(f"warning: Slurm doesn't start job {job.id} again: {problem}")
+    reason = "requeued in Slurm" if problem is None else f"not requeued in Slurm: {problem}"
+    with suppress(TorchLabError, OSError):  # the run is aborted and resumable without this word
+        session.writer.update(reason=f"{session.record.reason}, {reason}")
+
+
+def abandon(session: Session, error: BaseException) -> None:
+    """Close the books of a run whose main thread can't, and let others take it over."""
+    _close_after(error, session)
+    session.lock.release()
 
 
 def _take_snapshot(directory: RunDirectory, experiment: Experiment) -> threading.Thread:

@@ -15,8 +15,9 @@ from torch_lab.mirror.state import Mirror
 from torch_lab.mirror.words import clean
 from torch_lab.recording import overview
 from torch_lab.store.find import StoredRun
-from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record
+from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record, Resume
 from torch_lab.store.values import decode
+from torch_lab.tasks import ledger
 from torch_lab.tasks.env import facts
 from torch_lab.tasks.runs import duration, run_data
 from torch_lab.tasks.table import MISSING, ago, colored_status, columns, flatten, moment, number
@@ -148,9 +149,11 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     yield "created", ago(record.created, now)
     yield from _times(view.run, now)
     for resume in record.resumes:
-        yield "resumed", f"{moment(resume.time)} after {plural(resume.batch, 'batch', 'batches')}"
+        yield "resumed", _resumed(resume)
     done = record.progress
     yield "progress", f"epoch {done.epoch}, step {done.step}, batch {done.batch}"
+    if record.ledger is not None:
+        yield from ledger.rows(record.ledger)
     yield "command", " ".join(record.command) or MISSING
     if record.overrides:
         yield "overrides", ", ".join(record.overrides)
@@ -166,6 +169,13 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
         yield "ClearML", _sent(view.mirror, view.run)
     for child in view.children:
         yield "child", f"{child.name} ({child.id[:8]})"
+
+
+def _resumed(resume: Resume) -> str:
+    text = f"{moment(resume.time)} after {plural(resume.batch, 'batch', 'batches')}"
+    job = resume.slurm or {}
+    restarts = plural(job.get("restarts", 0), "restart")
+    return f"{text}, in Slurm job {job.get('job')} ({restarts})" if job else text
 
 
 def _sent(mirror: Mirror, run: StoredRun) -> str:

@@ -8,7 +8,7 @@ import os
 from torch_lab.errors import UsageError
 from torch_lab.store.find import StoredRun
 from torch_lab.store.record import QUEUED
-from torch_lab.tasks import changes, mirroring
+from torch_lab.tasks import changes, mirroring, slurm
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import Plan, interrupted, plan, recorded_plan
 from torch_lab.utils.interrupts import end_at_once
@@ -22,14 +22,17 @@ def train(options: TrainOptions) -> None:
         with end_at_once():
             from torch_lab.tasks import running
 
-        return running.join(options, json.loads(os.environ[JOIN]), _rank())
+        return running.join(options, json.loads(os.environ.pop(JOIN)))
     _refuse_other_launchers()
     if options.queue is not None:
         from torch_lab.tasks.queue import hand_over
 
         return hand_over(options, options.queue)
     with end_at_once():  # hyperparameter scripts import torch, too
-        stored = interrupted(options)
+        stored = slurm.earlier_run(options) or interrupted(options)
+        if stored is not None and stored.status == "completed":
+            print(slurm.nothing_to_do(stored))
+            return None
         if stored is None:
             assert options.script is not None
             ready = plan(options.script, options)
