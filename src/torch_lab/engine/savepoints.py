@@ -215,7 +215,7 @@ class SavePoints(pl.Callback):
                 f"the checkpoint's training state has format {own['format']};"
                 f" this version of torch-lab reads up to {FORMAT}"
             )
-        if trainer.state.fn != "fit":  # the baseline's, or the best, that training doesn't go on from
+        if trainer.state.fn != "fit":  # what is evaluated is not gone on from
             return
         self.batches = own["batch"]
         self._loaded = own if own["boundary"] else None
