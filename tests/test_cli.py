@@ -468,6 +468,7 @@ def test_the_run_is_shown_relative_to_where_one_is(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     error = RunError("x")
     error.run_directory = tmp_path / "data" / "run_v0"
+    error.run_directory.mkdir(parents=True)
     assert report(error) == 1
     assert capsys.readouterr().err == "error: x\n\nrun directory: data/run_v0\n"
 

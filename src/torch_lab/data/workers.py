@@ -7,10 +7,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import weakref
-from multiprocessing import context, popen_fork
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing import context, popen_fork, util
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -21,6 +24,9 @@ from torch_lab.utils.threads import ENDING
 
 _LOOK = 1.0  # seconds between two looks at whether the process worked for lives
 _SET_PDEATHSIG = 1  # prctl: a signal for when the thread that started this process ends
+# Of a folder for temporary files: /pymp-12345678/listener-12345678 follows, in 107 bytes at most.
+_LONGEST = 75
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
 _alive: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
 
 
@@ -33,6 +39,31 @@ def look_after(loader: TorchDataLoader[Any]) -> None:
     kind = _CONTEXTS.get(type(found.get_context()))
     if kind is not None:  # else it is a context of the user's own making
         loader.multiprocessing_context = kind()
+    _share_a_folder()
+
+
+def _share_a_folder() -> None:
+    """Let workers have their sockets in a folder of this process, which removes it at its end.
+
+    Workers that are killed would leave theirs behind; and below a TMPDIR that is too long for a
+    socket's name they could hand over no batch, which nobody would hear of.
+    """
+    before = tempfile.tempdir
+    try:
+        for tempfile.tempdir in _places():
+            with suppress(OSError):  # full, or not to be written to
+                util.get_temp_dir()  # which workers inherit
+                return
+    finally:
+        tempfile.tempdir = before
+
+
+def _places() -> Iterator[str]:
+    with suppress(OSError):  # there is none
+        usual = tempfile.gettempdir()
+        if len(os.fsencode(usual)) <= _LONGEST:
+            yield usual
+    yield from _SHORT
 
 
 def set_up() -> None:

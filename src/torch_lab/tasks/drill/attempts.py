@@ -19,7 +19,6 @@ from torch_lab.errors import RunError
 from torch_lab.tasks.drill.traces import Trace, read_trace
 
 _STARTER = "torch_lab.tasks.drill.starter"
-_ROOM = 70  # a socket's path has a hundred characters at most, and workers add some 35
 # A drill records nothing for others, and sends nothing.
 _ENVIRONMENT = {
     "TORCH_LAB_OFFLINE": "true",
@@ -149,10 +148,7 @@ def _folders(copy: Copy) -> dict[str, str]:
     """What a killed process leaves in its temporary folder is removed with the drill's."""
     temporary = copy.folder.parent.parent / "t"
     temporary.mkdir(exist_ok=True)
-    folders = {"TORCH_LAB_ARTIFACTS": str(copy.artifacts), "TMPDIR": str(temporary)}
-    if len(str(temporary)) > _ROOM:
-        del folders["TMPDIR"]
-    return folders
+    return {"TORCH_LAB_ARTIFACTS": str(copy.artifacts), "TMPDIR": str(temporary)}
 
 
 def _failure(status: int | None, outcome: Path) -> Failure:
