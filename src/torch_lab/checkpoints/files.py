@@ -81,7 +81,7 @@ def write_draft(checkpoint: dict[str, Any], path: Path, *, lossy: bool = False) 
         try:
             with draft.open("wb") as file:
                 _stream(plain.lean(contents), file)
-        except BaseException:
+        except BaseException:  # a signal too; raised again
             discard(draft)
             raise
     return draft
@@ -115,7 +115,7 @@ def publish(draft: Path, path: Path, *, before_replace: Callable[[], None] = lam
             digest = verify(draft)
             before_replace()
             draft.replace(path)
-        except BaseException:
+        except BaseException:  # a signal too; raised again
             discard(draft)
             raise
         fsync_directory(path.parent)

@@ -97,7 +97,7 @@ class Keeper:
         """Publish and list the draft in the background."""
         try:
             self.wait()
-        except BaseException:
+        except BaseException:  # a signal too; raised again
             files.discard(draft)
             raise
         self._pending = self._thread.submit(self._finish, draft, point)

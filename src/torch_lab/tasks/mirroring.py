@@ -72,7 +72,7 @@ class Mirroring:
         """A run is trained inside; when its books are closed, the sender gets a bounded time."""
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # a signal too; raised again
             if isinstance(error, LockLost):  # another process goes on with the run
                 self.run = None
             stopped = isinstance(error, (Stopped, KeyboardInterrupt))

@@ -129,7 +129,7 @@ def _held(ready: Plan, directory: RunDirectory, record: Record) -> Iterator[Reco
         heartbeat.start()
         writer.update()
         yield writer
-    except BaseException as error:
+    except BaseException as error:  # a signal too; raised again
         error.run_directory = directory  # type: ignore[attr-defined]
         writer.update(**_never_queued(str(error).partition("\n")[0] or type(error).__name__))
         raise

@@ -177,7 +177,7 @@ def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest)
         stop.hold()
         books.finish("completed")  # said only when it is recorded
         print(report.completed(books, plan.experiment))
-    except BaseException as error:
+    except BaseException as error:  # a signal too; raised again
         stop.hold()
         books.settle(error)
         print(report.interrupted(error, books))

@@ -250,7 +250,7 @@ def _kept(session: Session) -> Iterator[None]:
         set_current(session.recorder)
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # a signal too; raised again
             error.run_directory = session.directory  # type: ignore[attr-defined]
             _close_after(error, session)
             raise

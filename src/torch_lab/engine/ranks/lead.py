@@ -132,7 +132,7 @@ class Lead:
         try:
             yield
             self._wait_for_ends()
-        except BaseException as error:
+        except BaseException as error:  # a signal too; raised again
             cause = self._cause(error)
             if cause is error:
                 raise
