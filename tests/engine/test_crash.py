@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,14 @@ class Raising(pl.Callback):
 class Spoiling(Raising):
     def act(self, trainer: pl.Trainer) -> None:
         trainer.lightning_module.net.bias.data.fill_(float("inf"))
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """Lightning leaves SIGINT ignored when a KeyboardInterrupt has ended a training."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def failed(shelf: Shelf, *callbacks: pl.Callback, module: Module | None = None) -> BaseException:

@@ -78,7 +78,10 @@ def _failure(error: Exception, workers: list[Any]) -> WorkerFailed | None:
             hint=f"They hang, or are slower than the loader's timeout allows. {_ALONE}",
         )
     # What a dead worker has sent can't be received any more; that can be known before its death.
-    connection.wait([each.sentinel for each in workers], _PATIENCE)
+    dying = connection.wait([each.sentinel for each in workers], _PATIENCE)
+    for each in workers:
+        if each.sentinel in dying:
+            each.join(_PATIENCE)  # its files are closed a moment before it is dead
     died = next((each for each in workers if each.exitcode is not None), None)
     return None if died is None else _death(died.pid, died.exitcode)
 
