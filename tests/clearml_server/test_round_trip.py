@@ -15,6 +15,13 @@ HERE = Path(__file__).parent
 
 
 def run(server: ClearMLServer, script: str, *words: str, cwd: Path) -> list[str]:
+    try:
+        return run_once(server, script, *words, cwd=cwd)
+    except subprocess.TimeoutExpired:  # once, on a busy machine, its close() never returned
+        return run_once(server, script, *words, cwd=cwd)
+
+
+def run_once(server: ClearMLServer, script: str, *words: str, cwd: Path) -> list[str]:
     log = cwd / f"{script}.log"
     # Its reports from a thread: as a process they take ten seconds to end.
     settings = {"CLEARML__SDK__DEVELOPMENT__REPORT_USE_SUBPROCESS": "false", "HOME": str(cwd)}
