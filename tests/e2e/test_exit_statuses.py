@@ -228,3 +228,20 @@ def test_a_reader_that_goes_away_does_not_end_training(lab: Lab) -> None:
     assert done.stderr == ""
     assert lab.run(RUN).record["status"] == "completed"
     assert "completed after 8 batches" in lab.run(RUN).console
+
+
+def test_what_was_written_to_a_file_that_nobody_closed_is_in_it(lab: Lab) -> None:
+    """Not forked: it is Python's end that is hurried."""
+    lab.append(
+        "\n\nclass Holder: ...\n\n\nholder = Holder()\nholder.itself = holder\n"
+        'holder.file = open("left_open.txt", "w")\nholder.file.write("all of it")\n'
+    )
+    done = subprocess.run(
+        argv("infer", HPARAMS, "--checkpoint", "none"),
+        cwd=lab.root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (lab.root / "left_open.txt").read_text() == "all of it"
