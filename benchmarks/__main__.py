@@ -14,7 +14,8 @@ from benchmarks.subjects import THREADS
 
 # A name, the function that measures it, and what it says.
 BENCHMARKS = {
-    "startup": ("startup:run", "`train --help`, `infer --help`, `lab runs`"),
+    "startup": ("startup:run", "`train --help`, `infer --help`"),
+    "listing": ("listing:run", "`lab runs`, `show`, `diff`, with 1,000 and 10,000 runs"),
     "whole": ("whole:run", "the whole of `train`"),
     "step": ("steps:run", "one step of a tiny network"),
     "growth": ("steps:growth", "a step late in a long epoch"),

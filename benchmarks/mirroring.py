@@ -204,7 +204,7 @@ def _start_line(name: str, rounds: Rounds) -> Line:
 
 def _long_run(artifacts: Path) -> str:
     """A completed run of many rows, written by the store's own code."""
-    from benchmarks.startup import make_runs
+    from benchmarks.listing import make_runs
     from torch_lab.store.journal import Journal
     from torch_lab.store.paths import RunDirectory
 

@@ -32,13 +32,13 @@ def installed(name: str) -> list[str]:
     return [sys.executable, "-m", "torch_lab", *([] if name == "lab" else [name])]
 
 
-def elapsed(words: Sequence[str], artifacts: Path) -> float:
+def elapsed(words: Sequence[str], artifacts: Path, **changes: str) -> float:
     """Seconds that a command takes; one that fails raises with what it said."""
     begin = time.perf_counter()
     done = subprocess.run(
         words,
         cwd=ROOT,
-        env=environment(artifacts),
+        env=environment(artifacts, **changes),
         capture_output=True,
         text=True,
         check=False,

@@ -31,6 +31,20 @@ def _restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Indexes of the tests' runs are no business of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Its list of fonts takes seconds to make.
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", f"{_cache_home()}/matplotlib"))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def _cache_home() -> str:
+    return os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """An empty project: a pyproject.toml and a package."""

@@ -6,6 +6,7 @@
     ├── HparamsError              a hyperparameter script: all of its problems at once
     ├── ScriptError               a script that can't be found, read or imported
     ├── ConfigurationError        train_config / infer_config and what they return
+    ├── ExportError               a trained model that can't be written as what was asked for
     ├── StoreError                the artifacts folder: unwritable, full
     │   ├── RunNotFound           no run, or more than one, goes by that name
     │   └── RunLocked             the run is alive elsewhere
@@ -73,6 +74,10 @@ class ScriptError(TorchLabError):
 
 class ConfigurationError(TorchLabError):
     """`train_config` or `infer_config` is missing or returns something unusable."""
+
+
+class ExportError(TorchLabError):
+    """A trained model can't be exported, or not as what was asked for."""
 
 
 class StoreError(TorchLabError):

@@ -77,16 +77,15 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
         ("lab runs --srot name", 'unknown option --srot\ndid you mean "--sort"?'),
         (
             "lab runs --top",
-            "unknown option --top\nthere are --sort, --limit, --server, --json, --help",
+            "unknown option --top\n"
+            "there are --sort, --limit, --best, --mode, --group-by, --server, --json, --help",
         ),
         ("lab show", "lab show takes one run or script\n`lab runs` lists the runs"),
         ("lab show a b", "lab show takes one run or script, got 2\n`lab runs` lists the runs"),
         ("lab env x", "lab env takes no words, got x\ntype `lab env`"),
         ("lab check --drill", "which hyperparameter script?\ntype `lab check HPARAMS --drill`"),
-        (
-            f"lab check {H}",
-            f"lab check does nothing but --drill in this version\ntype `lab check {H} --drill`",
-        ),
+        ("lab check", "which hyperparameter script?\ntype `lab check HPARAMS`"),
+        (f"lab check {H} --drill --json", "--drill has no --json\nleave one of them out"),
         (
             "lab show nothing",
             'no run "nothing" in ROOT/data/artifacts\n'

@@ -11,7 +11,16 @@ from torch_lab.errors import UsageError
 from torch_lab.store import find
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
-from torch_lab.store.record import Best, MetricSummary, Parent, Progress, Record, RecordWriter
+from torch_lab.store.record import (
+    Best,
+    CheckpointEntry,
+    MetricSummary,
+    Parent,
+    Progress,
+    Record,
+    RecordWriter,
+    Resume,
+)
 from torch_lab.tasks import runs as task
 from torch_lab.tasks.table import columns, cut, flatten, layout, plain, rough
 
@@ -42,12 +51,21 @@ def artifacts(tmp_path):
         started=NOW - 7200,
         ended=NOW - 7080,
         seed=0,
-        hparams={"task": {"tags": ["a"]}, "config": {"lr": 1e-2, "model": {"width": 8}}},
+        hparams={
+            "task": {"tags": ["a"]},
+            "config": {"lr": 1e-2, "model": {"width": 8}, "shape": (2, 3)},
+        },
         metrics={
             loss: MetricSummary(0.5, 0.4, 2.0),
             "accuracy/validate": MetricSummary(0.9, 0.1, 0.95),
         },
         progress=Progress(90, 90, 3),
+        checkpoints=(
+            CheckpointEntry("best", "a.ckpt", "training", 60, 60, 2, {"accuracy/validate": 0.95}),
+        ),
+        ledger={"ended": "max_epochs=5"},
+        host="box",
+        extra={"newer": {"sweep": "s1"}},
     )
     store(
         folder,
@@ -59,7 +77,15 @@ def artifacts(tmp_path):
         status="failed",
         reason="ValueError: bad label",
         seed=1,
-        hparams={"config": {"lr": 1e-4, "augment": True, "name": None}},
+        hparams={
+            "config": {"lr": 1e-4, "augment": True, "name": None, "rate": 0.5, "weight_decay": 0},
+            "task": {"words": ["one", "two"], "kinds": {1, 2}},
+        },
+        ledger={"ended": None, "stopped": {"by": "EarlyStopping", "why": ""}},
+        slurm={"job": "17", "restarts": 0},
+        resumes=(Resume(NOW, 9),),
+        overrides=("lr=1e-4",),
+        host="box",
         metrics={loss: MetricSummary(math.nan, 0.3, 0.9)},
         parent=Parent("aa" * 16, "00_digits-hparams_v0", "best"),
     )
@@ -125,6 +151,31 @@ def test_newest_first(runs):
         (["created>2001-01-01"], "cba"),
         (["created<2001"], ""),
         (["lr<abc"], ""),
+        (["loss/validate.min<0.35"], "b"),
+        (["loss/validate.max>1"], "a"),
+        (["checkpoints.best.epoch=2"], "a"),
+        (["best.accuracy/validate>0.9"], "a"),
+        (["ledger.ended=max_epochs=5"], "a"),
+        (["stopped.by=EarlyStopping"], "b"),
+        (["slurm.job=17"], "b"),
+        (["host=box"], "ba"),
+        (["resumes>0"], "b"),
+        (["overrides~lr"], "b"),
+        (["tags=a"], "a"),
+        (["tags=b"], ""),
+        (["shape=[2, 3]"], "a"),
+        (["shape=(2,3)"], "a"),
+        (["shape=2,3"], "a"),
+        (["shape=2"], "a"),
+        (["shape=[2]"], ""),
+        (["shape!=2,3"], "cb"),
+        (["words=one, two"], "b"),
+        (["words~ONE"], "b"),
+        (["words=[one"], ""),
+        (["kinds={1, 2}"], "b"),
+        (["newer.sweep=s1"], "a"),
+        (["rate=0.5"], "b"),  # a hyperparameter: no run is under way
+        (["left>0"], ""),
     ],
 )
 def test_filters(runs, texts, ids):
@@ -153,7 +204,15 @@ def test_limit(runs):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("digits", "name~digits"), ("=3", "is no filter"), ("lrr<1", 'did you mean "lr"?')],
+    [
+        ("digits", "name~digits"),
+        ("=3", "is no filter"),
+        ("lrr<1", 'did you mean "lr"?'),
+        ("loss/validat<1", 'did you mean "loss/validate"?'),
+        ("best.epochs=1", 'did you mean "best.epoch"?'),
+        ("leger.ended~x", 'did you mean "ledger.ended"?'),
+        ("wd=0", 'did you mean "weight_decay"?'),
+    ],
 )
 def test_mistakes_in_filters(runs, text, message):
     with pytest.raises(UsageError) as caught:

@@ -21,6 +21,7 @@ from torch_lab.store.record import (
     RecordWriter,
     Resume,
 )
+from torch_lab.store.values import Opaque
 from torch_lab.tasks import show as task
 
 NOW = time.time()
@@ -192,3 +193,26 @@ def test_the_command(project, artifacts):
     assert [entry["name"] for entry in data["checkpoints"]] == ["best"]
     failed = project.command("torch-lab", "show", "00_digits-hprams_v0", status=2)
     assert "Did you mean 00_digits-hparams_v0" in failed.stderr
+
+
+def test_numbers_fit_the_terminal_and_texts_are_whole(artifacts):
+    lines = task.describe(view(artifacts, "bbbb"), width=50, now=NOW).splitlines()
+    best = next(line for line in lines if line.startswith("  best  "))
+    assert len(best) == 50
+    assert best.endswith("…")
+    assert "  script      lab_project/experiments/00_digits/small_lr.py" in lines
+
+
+def test_a_checkpoint_of_two_names_takes_its_size_once(artifacts):
+    folder = artifacts / "00_digits-small_lr_v0" / "checkpoints"
+    (folder / "best.ckpt").hardlink_to(folder / "last.ckpt")
+    (folder / "elsewhere").symlink_to("/", target_is_directory=True)
+    size = task.as_data(view(artifacts, "bbbb"))["files"]["checkpoints/"]
+    assert 4100 <= size < 4200
+
+
+def test_what_only_its_repr_was_kept_of_is_that_text(project, artifacts):
+    hparams = {"config": {"act": Opaque("torch.nn.ReLU")}}
+    fields = {"name": "x-y_v0", "id": "cc" * 16, "status": "completed", "hparams": hparams}
+    store(artifacts, project.root, **fields)
+    assert task.as_data(view(artifacts, "cccc"))["hparams"] == {"config": {"act": "torch.nn.ReLU"}}

@@ -8,6 +8,7 @@ import pytest
 
 from helpers import Project
 from torch_lab.errors import ConfigurationError
+from torch_lab.experiment.origin import Origin, OriginRun, content
 from torch_lab.tasks.show_script import ScriptView, as_data, describe
 
 EXPERIMENT = "lab_project/experiments/00_net"
@@ -107,3 +108,21 @@ def test_what_is_wrong_does_not_hide_the_fields(net):
     assert len(shown.problem.problems) == 2
     assert "  config.width         int        required\n" in describe(shown)
     assert len(as_data(shown)["problems"]) == 2
+
+
+def test_a_clone_says_what_it_is_one_of(net):
+    shown = view(net, "{'config': {'width': 7}}")
+    assert "cloned" not in describe(shown)
+    assert as_data(shown)["cloned_from"] is None
+    run = OriginRun("ab" * 16, "00_first-hparams_v3")
+    origin = Origin("00_first", "lab_project/experiments/00_first", 1.79e9, run, "c" * 40)
+    net.write(f"{EXPERIMENT}/origin.json", content(origin).decode())
+    shown = view(net, "{'config': {'width': 7}}")
+    lines = describe(shown).splitlines()
+    where = "lab_project/experiments/00_first, the code of run 00_first-hparams_v3 (abababab)"
+    assert lines[1] == f"  cloned from  {where}"
+    assert lines[2].startswith("  cloned       20")
+    assert lines[3] == f"  commit       {'c' * 40}"
+    data = as_data(shown)["cloned_from"]
+    assert data["experiment"] == "00_first"
+    assert data["run"] == {"id": "ab" * 16, "name": "00_first-hparams_v3"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,19 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from torch_lab import settings as settings_
-from torch_lab.errors import RunNotFound, UsageError
+from torch_lab.errors import UsageError
 from torch_lab.recording.items import Item, items
 from torch_lab.store import find, journal
 from torch_lab.store.find import DAMAGED, StoredRun
 from torch_lab.store.record import MetricSummary, Parent
 from torch_lab.tasks import runs as listing
 from torch_lab.utils.copying import plain_copy
-from torch_lab.utils.text import plural, suggestion
+from torch_lab.utils.text import suggestion
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
-
-_MODES = ("min", "max")
 
 
 def runs(path: str | os.PathLike[str] | None = None, *, dev: bool = False) -> Runs:
@@ -39,7 +36,7 @@ def runs(path: str | os.PathLike[str] | None = None, *, dev: bool = False) -> Ru
 def _stored(place: Path, dev: bool) -> list[StoredRun]:
     if not place.exists():
         raise UsageError(f"runs: there is no {place}")
-    holds_runs = place.is_dir() and any(place.glob("*/run.json"))
+    holds_runs = place.is_dir() and find.holds_runs(place)
     settings = settings_.load(place)
     artifacts = place if holds_runs else settings.artifacts
     found = find.runs(artifacts, lost_after=settings.lost_after)
@@ -47,7 +44,7 @@ def _stored(place: Path, dev: bool) -> list[StoredRun]:
         if each.status == DAMAGED:
             warnings.warn(f"{each.record.reason}; the run is passed over", stacklevel=5)
     sound = (each for each in found if each.status != DAMAGED)
-    return [each for each in sound if dev or each.record.dev_run is None]
+    return [each for each in sound if dev or each.brief.dev_run is None]
 
 
 class Runs(Sequence["Run"]):
@@ -105,27 +102,9 @@ class Runs(Sequence["Run"]):
 
     def best(self, metric: str, mode: str = "min") -> Run:
         """The run in which the metric got least, or with mode="max" greatest."""
-        if mode not in _MODES:
-            raise UsageError(f"best: mode {mode!r}", hint=suggestion(mode, _MODES))
-        reached = [
-            (getattr(run.record.metrics[metric], mode), -age, run)
-            for age, run in enumerate(self._stored)
-            if metric in run.record.metrics
-        ]
-        reached = [each for each in reached if not math.isnan(each[0])]
-        if not reached:
-            raise self._without(metric)
-        choose = min if mode == "min" else max
-        return Run(choose(reached, key=lambda each: each[0])[2])
-
-    def _without(self, metric: str) -> RunNotFound:
-        if not self._stored:
-            return RunNotFound("there are no runs to choose from")
-        names = {name for run in self._stored for name in run.record.metrics}
-        return RunNotFound(
-            f'none of {plural(len(self), "run")} has a value of "{metric}"',
-            hint=suggestion(metric, sorted(names)),
-        )
+        if mode not in listing.MODES:
+            raise UsageError(f"best: mode {mode!r}", hint=suggestion(mode, listing.MODES))
+        return Run(listing.ranked(self._stored, metric, mode)[0])
 
 
 @dataclass(frozen=True)
@@ -154,12 +133,12 @@ class Run:
     @property
     def name(self) -> str:
         """Its name: EXPERIMENT-SCRIPT_vN."""
-        return self.stored.record.name
+        return self.stored.brief.name
 
     @property
     def id(self) -> str:
         """Its id: 32 hex digits."""
-        return self.stored.record.id
+        return self.stored.brief.id
 
     @property
     def status(self) -> str:
@@ -174,12 +153,12 @@ class Run:
     @property
     def experiment(self) -> str:
         """The experiment's name."""
-        return self.stored.record.experiment
+        return self.stored.brief.experiment
 
     @property
     def script(self) -> str:
         """The hyperparameter script, relative to the project."""
-        return self.stored.record.script
+        return self.stored.brief.script
 
     @property
     def directory(self) -> Path:
@@ -205,7 +184,7 @@ class Run:
     @property
     def created(self) -> float:
         """When it was begun, in seconds since 1970."""
-        return self.stored.record.created
+        return self.stored.brief.created
 
     @property
     def summary(self) -> Mapping[str, MetricSummary]:
@@ -273,13 +252,23 @@ class Run:
         The code is that of source.tar.gz, whatever has become of the project's since; it is
         imported under names of its own, beside the project's. The module is the one of
         `train_config`, or where that fails, as without its data, of `infer_config`. `set` gives
-        values that the record lacks. Code runs only of runs in this project's own artifacts folder,
-        unless you say `trust=True`; then a checkpoint may run code as well.
+        values that the record lacks. Relative paths begin at the project's root, wherever this
+        process stands. Code runs only of runs that lie in a project's own artifacts folder and
+        were made there, unless you say `trust=True`; then a checkpoint may run code as well.
         """
-        from torch_lab.access.rebuilding import rebuilt
+        from torch_lab.hparams import overriding
+        from torch_lab.tasks.rebuilding import IN_PYTHON, rebuild
 
         name = checkpoint or ("best" if "best" in self.checkpoints else "last")
-        return rebuilt(self.stored, self.checkpoint(name), trust=trust, values=set or {})
+        module: pl.LightningModule = rebuild(
+            self.stored,
+            self.checkpoint(name),
+            trust=trust,
+            change=lambda hparams: overriding.put(hparams, set or {}),
+            wording=IN_PYTHON,
+            say=lambda text: warnings.warn(text, stacklevel=5),
+        ).module
+        return module
 
 
 def _warn(text: str) -> None:

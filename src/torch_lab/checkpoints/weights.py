@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from torch_lab.checkpoints import files
@@ -16,6 +17,7 @@ from torch_lab.modules import load_weights
 
 def load_into(module: nn.Module, path: Path, *, strict: bool, trust: bool = False) -> list[str]:
     """Load the weights of a file that was verified; the lines say what did not fit."""
+    complete(module)
     contents = files.load_verified(path, trust=trust)
     weights = weights_of(contents)
     if weights is None:
@@ -25,6 +27,16 @@ def load_into(module: nn.Module, path: Path, *, strict: bool, trust: bool = Fals
         )
     with naming(path):
         return load_weights(module, weights, strict=strict)
+
+
+def complete(module: nn.Module) -> None:
+    """Let a LightningModule make the layers that it makes in `configure_model`.
+
+    A Trainer calls that later, and more than once.
+    """
+    inner = getattr(module, "_orig_mod", module)
+    if isinstance(inner, pl.LightningModule):
+        inner.configure_model()
 
 
 def weights_of(contents: Mapping[str, Any]) -> Mapping[str, Any] | None:

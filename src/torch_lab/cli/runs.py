@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch_lab.cli.options import HELP, Option, Parsed, Reader, answered, option_lines
 from torch_lab.cli.values import count
-from torch_lab.errors import ServerError
+from torch_lab.errors import ServerError, UsageError
 
 if TYPE_CHECKING:
     from torch_lab.settings import Settings
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option("--sort", "KEY", "by this key, least first; `-KEY`: greatest first"),
     Option("--limit", "N", "the first N only"),
+    Option("--best", "METRIC", "the run in which the metric got best; with --limit N, the best N"),
+    Option("--mode", "min|max", "which value of it is best, where its name doesn't tell"),
+    Option(
+        "--group-by", "KEY,…", "a line for all runs with the same value: how many, mean,\nspread"
+    ),
     Option("--server", help="those on the ClearML server too, and where each is"),
     Option("--json", help="everything, for other programs"),
     HELP,
@@ -30,8 +34,11 @@ lab runs [FILTER…] [options]      the runs, newest first
 
   lab runs
   lab runs status=completed experiment=00_digits
-  lab runs 'lr<1e-3' --sort loss/validate --limit 5      the best five with a small rate
-  lab runs name~wider 'created>2025-11-01' status!=failed
+  lab runs 'lr<1e-3' --sort loss/validate --limit 5      the five with the least last loss
+  lab runs --best accuracy/validate                      the best one, by what it ever reached
+  lab runs --group-by lr,width                           mean and spread over what else differs
+  lab runs --group-by hparams --best loss/validate       the same but for the seed: a line each
+  lab runs name~wider 'created>2025-11-01' status!=failed tags=baseline
   lab runs --server where=server                         what `lab pull` could bring here
   lab runs --json | jq '.[].hparams.config'
 
@@ -39,9 +46,12 @@ lab runs [FILTER…] [options]      the runs, newest first
 
 A filter is KEY=VALUE, or KEY with !=, <, <=, >, >= or ~ (contains); quote < and > from the shell.
 KEY is name, id, status, reason, experiment, script, project, parent, host, seed, created, duration,
-epoch, a metric (its last value), or a hyperparameter: config.lr, or lr. With --server, where is
-local, server or both; the server's runs are those of the projects that runs here belong to, or
-with a filter on `project` of any.
+epoch, a metric (its last value; METRIC.min and METRIC.max are its extremes), a hyperparameter:
+config.lr, or lr; or anything else in run.json: checkpoints.best.epoch, ledger.ended, slurm.job.
+Of a list, KEY=VALUE also asks whether VALUE is in it. A run under way has its epoch, the time left
+in seconds (left) and batches a second (rate). With --server, where is local, server or both; the
+server's runs are those of the projects that runs here belong to, or with a filter on `project` of
+any.
 """
 
 
@@ -51,6 +61,14 @@ def command(argv: Sequence[str]) -> int | None:
     parsed = reader.read(reader.refuse)
     if answered(parsed, HELP_TEXT):
         return 0
+    from torch_lab.utils.garbage import left_lying
+
+    _check(parsed)
+    with left_lying():
+        return _list(parsed)
+
+
+def _list(parsed: Parsed) -> int:
     from torch_lab import settings
     from torch_lab.store import find
     from torch_lab.tasks import runs as task
@@ -74,6 +92,22 @@ def command(argv: Sequence[str]) -> int | None:
     return 0
 
 
+def _check(parsed: Parsed) -> None:
+    """Refuse what makes no sense, before anything is read."""
+    mode = parsed.one("--mode")
+    if mode not in (None, "min", "max"):
+        raise UsageError(f"--mode is min or max, not {mode!r}")
+    if mode and not (parsed.has("--best") or parsed.has("--group-by")):
+        raise UsageError("--mode says which value is best", hint="add --best METRIC")
+    if parsed.has("--group-by") and not (parsed.one("--group-by") or "").strip(", "):
+        raise UsageError("--group-by needs a key", hint="for instance --group-by lr")
+    if parsed.has("--best") and parsed.has("--sort") and not parsed.has("--group-by"):
+        raise UsageError(
+            "--best and --sort each give an order",
+            hint="leave one of them out: --best METRIC --limit N lists the best N",
+        )
+
+
 def _with_those_of_server(
     runs: list[StoredRun], filters: Sequence[Filter], ours: Settings
 ) -> list[StoredRun]:
@@ -91,16 +125,51 @@ def _listing(
     parsed: Parsed, runs: list[StoredRun], filters: Sequence[Filter], ours: Settings
 ) -> str:
     from torch_lab.tasks import runs as task
-    from torch_lab.utils.streams import colorful, terminal_width
 
-    limit = count("--limit", parsed.one("--limit"))
-    sort = parsed.one("--sort")
-    chosen = task.select(runs, filters, sort=sort, limit=limit)
+    if parsed.has("--group-by"):
+        return _groups(parsed, task.select(runs, filters), len(runs), ours)
+    limit, metric = count("--limit", parsed.one("--limit")), parsed.one("--best")
+    sort, mode = parsed.one("--sort"), None
+    if metric is None:
+        chosen = task.select(runs, filters, sort=sort, limit=limit)
+    elif chosen := task.select(runs, filters):
+        task.require_metric(metric, chosen)
+        mode = parsed.one("--mode") or task.mode_of(chosen, metric)
+        chosen = task.ranked(chosen, metric, mode)[: limit or 1]
     if parsed.has("--json"):
-        return json.dumps(task.as_data(chosen), indent=2) + "\n"
+        return _json(task.as_data(chosen))
     if not chosen:
         return task.nothing(len(runs), ours.artifacts)
+    from torch_lab.utils.streams import colorful, terminal_width
+
     keys = ["where"] if parsed.has("--server") else []
     keys += [condition.key for condition in filters] + ([sort.removeprefix("-")] if sort else [])
     width, color = terminal_width(sys.stdout), colorful(sys.stdout)
-    return task.table(chosen, keys, width=width, color=color)
+    return task.table(chosen, keys, metric=metric, mode=mode, width=width, color=color)
+
+
+def _groups(parsed: Parsed, chosen: list[StoredRun], total: int, ours: Settings) -> str:
+    from torch_lab.tasks import runs as task
+    from torch_lab.tasks.runs.groups import grouped
+    from torch_lab.utils.streams import terminal_width
+
+    if not chosen:
+        return _json([]) if parsed.has("--json") else task.nothing(total, ours.artifacts)
+    words = (parsed.one("--group-by") or "").split(",")
+    found = grouped(
+        chosen,
+        [key for word in words if (key := word.strip())],
+        metric=parsed.one("--best"),
+        mode=parsed.one("--mode"),
+        sort=parsed.one("--sort"),
+        limit=count("--limit", parsed.one("--limit")),
+    )
+    if parsed.has("--json"):
+        return _json(found.as_data())
+    return found.table(width=terminal_width(sys.stdout))
+
+
+def _json(data: object) -> str:
+    import json
+
+    return json.dumps(data, indent=2) + "\n"

@@ -42,7 +42,7 @@ def command(argv: Sequence[str]) -> int | None:
     try:
         return _say(_run(word, parsed))
     except RunNotFound as error:
-        _name_server(error)
+        name_server(error)
         if word.endswith(".py"):
             from torch_lab.utils.scripts import existing_script
 
@@ -50,7 +50,7 @@ def command(argv: Sequence[str]) -> int | None:
         raise
 
 
-def _name_server(error: RunNotFound) -> None:
+def name_server(error: RunNotFound) -> None:
     """Say that a server may have the run; whether it has is not asked, which could take long."""
     from torch_lab.mirror.configured import configured
 
@@ -84,7 +84,7 @@ def _run(word: str, parsed: Parsed) -> str:
     from torch_lab.store import find
     from torch_lab.tasks import show as task
     from torch_lab.tasks.runs import told
-    from torch_lab.utils.streams import colorful
+    from torch_lab.utils.streams import colorful, terminal_width
 
     cwd = Path.cwd()
     ours = settings.load(cwd)
@@ -94,4 +94,5 @@ def _run(word: str, parsed: Parsed) -> str:
     view = task.View.of(run, find.runs(ours.artifacts, lost_after=lost_after), name)
     if parsed.has("--json"):
         return json.dumps(task.as_data(view), indent=2) + "\n"
-    return task.describe(view, color=colorful(sys.stdout))
+    width, color = terminal_width(sys.stdout), colorful(sys.stdout)
+    return task.describe(view, width=width, color=color)

@@ -125,7 +125,7 @@ def _clear(folder: RunDirectory) -> None:
 def run_of(task: Task, artifacts: Path) -> StoredRun | None:
     """The run that is here of what a task mirrors."""
     known = [run for run in find.runs(artifacts) if run.status != find.DAMAGED]
-    same = [run for run in known if task.run_id and run.record.id == task.run_id]
+    same = [run for run in known if task.run_id and run.brief.id == task.run_id]
     return next(iter(same), None) or find.of_task(task.id, known)
 
 

@@ -125,7 +125,7 @@ def _parent(directory: RunDirectory, record: Record) -> str | None:
     if record.parent is None:
         return None
     known = find.runs(directory.path.parent)
-    found = next((run for run in known if run.record.id == record.parent.id), None)
+    found = next((run for run in known if run.brief.id == record.parent.id), None)
     return find.task_of(found) if found else None
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
-from http.client import RemoteDisconnected
 from urllib.parse import urlsplit, urlunsplit
 
 from torch_lab.store.secrets import mask_text
@@ -40,6 +38,9 @@ def clean(text: object, limit: int = 200) -> str:
 
 def reason(error: BaseException) -> str:
     """Why a request failed, in the words of the system where it has some."""
+    import ssl  # slow to import, and `lab show` needs only the functions above
+    from http.client import RemoteDisconnected
+
     seen: set[int] = set()
     causes: list[BaseException] = [error]
     while causes:

@@ -60,6 +60,21 @@ def _counted(run: RunDirectory) -> RunDirectory:
     return run
 
 
+def retire(run: RunDirectory) -> None:
+    """Mark the number of a run that is to be deleted as used, where its claim didn't.
+
+    Claims do; runs that were copied here have no mark. Nothing is written where there is one, so
+    that a full disk can be cleared.
+    """
+    prefix, underscore, number = run.name.rpartition("_v")
+    counter = run.path.parent / COUNTERS / prefix
+    if not (underscore and prefix and number.isascii() and number.isdigit()):
+        return
+    if int(number) > max(_marks(counter), default=-1):
+        with storing("write", counter):
+            _raise_counter(counter, int(number))
+
+
 def discard(run: RunDirectory) -> None:
     """Take a claim back whose run never began; its number stays used."""
     shutil.rmtree(run.path, ignore_errors=True)

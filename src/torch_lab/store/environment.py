@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import platform
 import re
@@ -17,7 +18,7 @@ from torch_lab.store.git import git_state
 from torch_lab.store.host import hostname
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.secrets import mask
-from torch_lab.store.values import dumps, encode
+from torch_lab.store.values import decode, dumps, encode
 from torch_lab.utils.files import write_atomic
 
 FORMAT = 1
@@ -55,6 +56,15 @@ def write(run: RunDirectory, root: Path) -> None:
         write_git(run, root)
 
 
+def read(run: RunDirectory) -> dict[str, Any]:
+    """What environment.json says; where it is missing or damaged, nothing."""
+    try:
+        content = decode(json.loads(run.environment_file.read_bytes()))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def write_git(run: RunDirectory, root: Path) -> None:
     """Write git.diff of a run whose project is at `root`."""
     diff = git_state(root).encode(errors="surrogateescape")
@@ -76,7 +86,7 @@ def collect() -> dict[str, Any]:
             "executable": sys.executable,
         },
         "cpu": _cpu(),
-        "memory": _memory(),
+        "memory": memory(),
         "gpus": _gpus(),
         "cuda": {"torch": _torch_cuda(), "driver": _driver()},
         "slurm": slurm,
@@ -129,7 +139,7 @@ def _usable_cores() -> float | None:
     return cores
 
 
-def _memory() -> dict[str, int | None]:
+def memory() -> dict[str, int | None]:
     """Bytes: in the machine, free for use, and the container's limit."""
     if sys.platform == "darwin":
         total = ask("sysctl", "-n", "hw.memsize")

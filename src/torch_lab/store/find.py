@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from torch_lab.errors import RunNotFound, StoreError
 from torch_lab.store import record as records
 from torch_lab.store.failures import store_error
+from torch_lab.store.index import Index, Key
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import LOST_AFTER, Record
-from torch_lab.store.secrets import mask_text
+from torch_lab.store.stored import DAMAGED as DAMAGED
+from torch_lab.store.stored import StoredRun as StoredRun
+from torch_lab.store.stored import damaged
 
-DAMAGED = "damaged"
 INTERRUPTED = frozenset({"aborted", "failed", "lost", "incomplete"})
 _SHOWN = 8
+_FAR = 0.0003  # seconds to open a file: a server is asked
+_MANY, _TRIED, _WAITING, _PART = 100, 10, 16, 20  # runs; files tried; threads; files of each
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as found on disk; one whose run.json can't be read has the status "damaged".
-
-    `where` it is: "local", "server" (there is no such directory) or "both". `project`: that of its
-    ClearML task, where the server was asked.
-    """
-
-    directory: RunDirectory
-    record: Record
-    status: str
-    where: str = "local"
-    project: str | None = None
 
 
 def runs(artifacts: Path, *, lost_after: float = LOST_AFTER) -> list[StoredRun]:
     """All runs, newest first; directories that hold no run.json (yet) are none."""
-    found = (_stored(path, lost_after) for path in _directories(artifacts))
-    return sorted((run for run in found if run), key=_age, reverse=True)
+    names = _names(artifacts)
+    if not names:
+        return []
+    index, place = Index(artifacts), str(artifacts)
+
+    def look(name: str) -> StoredRun | None:
+        return _listed_run(place, name, index, lost_after)
+
+    found = _at_once(look, names) if _is_far(place, names) else map(look, names)
+    listed = sorted((run for run in found if run), key=_age, reverse=True)
+    index.save()
+    return listed
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether there is any run in a folder."""
+    return any(os.path.lexists(folder / name / "run.json") for name in _names(folder))
 
 
 def resolve(
@@ -84,9 +89,8 @@ def of_task(task_id: str, known: Sequence[StoredRun]) -> StoredRun | None:
 
 def task_of(run: StoredRun) -> str | None:
     """The id of a run's ClearML task, where it is known."""
-    fetched = run.record.fetched
-    if fetched is not None:
-        return str(fetched.get("task_id"))
+    if run.brief.fetched:
+        return run.brief.task
     try:
         content = json.loads(run.directory.mirror_file.read_bytes())
     except (OSError, ValueError):
@@ -112,34 +116,98 @@ def newest_interrupted(
 
     With `overrides` None, whatever it was begun with.
     """
+    from torch_lab.store.secrets import mask_text  # listings do without
+
     begun_with = tuple(mask_text(text) for text in overrides or ())
     pattern = re.compile(re.escape(prefix) + r"_v\d+", re.ASCII)
-    paths = [path for path in _directories(artifacts) if pattern.fullmatch(path.name)]
-    found = [run for path in paths if (run := _stored(path, lost_after))]
+    names = [name for name in _names(artifacts) if pattern.fullmatch(name)]
+    found = [run for name in names if (run := _stored(artifacts / name, lost_after))]
     interrupted = [r for r in found if r.status in INTERRUPTED and r.record.fetched is None]
     alike = [r for r in interrupted if overrides is None or r.record.overrides == begun_with]
     return max(alike, key=_age, default=None)
 
 
-def _directories(artifacts: Path) -> Iterator[Path]:
+def _names(artifacts: Path) -> list[str]:
     try:
-        yield from (path for path in artifacts.iterdir() if not path.name.startswith("."))
+        return [name for name in os.listdir(artifacts) if not name.startswith(".")]  # noqa: PTH208
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise store_error("list", artifacts, error) from error
 
 
+def _is_far(artifacts: str, names: Sequence[str]) -> bool:
+    """Whether it takes so long to open a file that waiting for several at once pays."""
+    if len(names) < _MANY:
+        return False
+    begun = time.perf_counter()
+    for name in names[:_TRIED]:
+        with contextlib.suppress(OSError):
+            os.close(os.open(f"{artifacts}/{name}/run.json", os.O_RDONLY))
+    return time.perf_counter() - begun > _TRIED * _FAR
+
+
+def _at_once(
+    look: Callable[[str], StoredRun | None], names: Sequence[str]
+) -> list[StoredRun | None]:
+    from concurrent.futures import ThreadPoolExecutor  # slow to import
+
+    parts = [names[start : start + _PART] for start in range(0, len(names), _PART)]
+    with ThreadPoolExecutor(_WAITING) as pool:
+        found = pool.map(lambda part: [look(name) for name in part], parts)
+        return [run for part in found for run in part]
+
+
+def _listed_run(artifacts: str, name: str, index: Index, lost_after: float) -> StoredRun | None:
+    """The run from the index where run.json is what it was, else from that.
+
+    It is opened, because a network file system may answer a bare look from a minute-old cache.
+    """
+    path = f"{artifacts}/{name}"
+    try:
+        descriptor = os.open(f"{path}/run.json", os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return _stored(Path(path), lost_after)
+    try:
+        key = Key.of(os.fstat(descriptor))
+        if known := index.get(name, key):
+            return StoredRun.known(path, known)
+        content = _content(descriptor, key.size)
+    except OSError:
+        return _stored(Path(path), lost_after)
+    finally:
+        os.close(descriptor)
+    directory = RunDirectory(Path(path))
+    run = _judged(directory, lambda: records.parse(directory, content), lost_after)
+    if run is not None and run.status != DAMAGED:
+        index.learn(name, key, run)
+    return run
+
+
+def _content(descriptor: int, size: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, size + 1):
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _stored(path: Path, lost_after: float) -> StoredRun | None:
     directory = RunDirectory(path)
+    return _judged(directory, lambda: records.read(directory), lost_after)
+
+
+def _judged(
+    directory: RunDirectory, read: Callable[[], Record], lost_after: float
+) -> StoredRun | None:
     try:
-        record = records.read(directory)
+        record = read()
+        return StoredRun(directory, record, records.status(directory, record, lost_after))
     except StoreError as error:
         if not os.path.isfile(directory.record_file):  # noqa: PTH113  Path.is_file can raise
             return None
-        record = Record(path.name, "", DAMAGED, reason=error.message, created=_modified(path))
-        return StoredRun(directory, record, DAMAGED)
-    return StoredRun(directory, record, records.status(directory, record, lost_after))
+        return StoredRun(directory, damaged(directory, "", error), DAMAGED)
 
 
 def _sound(run: StoredRun) -> StoredRun:
@@ -149,16 +217,10 @@ def _sound(run: StoredRun) -> StoredRun:
     return run
 
 
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
 def _age(run: StoredRun) -> tuple[float, int, str]:
-    number = run.directory.name.rpartition("_v")[2]
-    return run.record.created, int(number) if number.isdecimal() else -1, run.directory.name
+    name = run.folder
+    number = name.rpartition("_v")[2]
+    return run.brief.created, int(number) if number.isdecimal() else -1, name
 
 
 def _at_path(text: str, artifacts: Path, cwd: Path, lost_after: float) -> StoredRun | None:
@@ -180,13 +242,11 @@ def _named(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
         return _newest_of_script(text, known)
     if not text:
         return None
-    exact = [run for run in known if text in (run.record.name, run.record.id)]
+    exact = [run for run in known if text in (run.brief.name, run.brief.id)]
     if len(exact) == 1:
         return exact[0]
     matches = exact or [
-        run
-        for run in known
-        if run.directory.name.startswith(text) or run.record.id.startswith(text.lower())
+        run for run in known if run.folder.startswith(text) or run.brief.id.startswith(text.lower())
     ]
     if len(matches) > 1:
         raise _ambiguous(text, matches)
@@ -196,7 +256,7 @@ def _named(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
 def _newest_of_script(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
     wanted = PurePosixPath(text.removesuffix(".py")).parts[-2:]
     of_script = [run for run in known if _script(run) == wanted]
-    counted = [run for run in of_script if run.record.dev_run is None]
+    counted = [run for run in of_script if run.brief.dev_run is None]
     if of_script and not counted:
         raise RunNotFound(
             f"{text} has only dev runs: {_listed(of_script)}", hint="Name one of them in full."
@@ -205,13 +265,13 @@ def _newest_of_script(text: str, known: Sequence[StoredRun]) -> StoredRun | None
 
 
 def _script(run: StoredRun) -> tuple[str, str]:
-    return run.record.experiment, PurePosixPath(run.record.script).stem
+    return run.brief.experiment, PurePosixPath(run.brief.script).stem
 
 
 def _in_project(text: str, known: Sequence[StoredRun]) -> StoredRun | None:
     """The run that PROJECT/NAME names, whose project may have slashes itself."""
     project, slash, name = text.rpartition("/")
-    found = [run for run in known if slash and run.record.name == name]
+    found = [run for run in known if slash and run.brief.name == name]
     found = [run for run in found if project_of(run.record) == project]
     if len(found) > 1:
         raise _ambiguous(text, found)
@@ -237,7 +297,7 @@ def _instead(text: str, known: Sequence[StoredRun]) -> str:
         return "There are no runs there yet: `train HPARAMS` makes one."
     from difflib import get_close_matches  # slow to import, and needed only here
 
-    names = {name: name for run in known for name in (run.directory.name, "/".join(_script(run)))}
+    names = {name: name for run in known for name in (run.folder, "/".join(_script(run)))}
     close = get_close_matches(text.removesuffix(".py"), names, n=3, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(close)}?"
@@ -245,8 +305,6 @@ def _instead(text: str, known: Sequence[StoredRun]) -> str:
 
 
 def _listed(matches: Sequence[StoredRun]) -> str:
-    shown = [
-        f"{run.directory.name} ({run.record.id[:8] or run.status})" for run in matches[:_SHOWN]
-    ]
+    shown = [f"{run.folder} ({run.brief.id[:8] or run.status})" for run in matches[:_SHOWN]]
     more = len(matches) - _SHOWN
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -25,8 +25,8 @@ def git_state(root: Path) -> str:
     top = ask(root, "rev-parse", "--show-toplevel")
     if top is None:
         return _header(state="no git repository here, or no git")
-    commit = ask(root, "rev-parse", "--verify", "--quiet", "HEAD")
-    branch = ask(root, "symbolic-ref", "--short", "--quiet", "HEAD")
+    commit = _commit(root)
+    branch = _branch(root)
     facts = {"branch": branch or "detached", "remote": _remote(root, branch)}
     if commit is None:
         return _header(**facts, state="no commit yet")
@@ -35,12 +35,36 @@ def git_state(root: Path) -> str:
     return _header(commit=commit, **facts, state=state + cut) + (f"\n{diff}" if diff else "")
 
 
-def listed_files(folder: Path) -> list[str] | None:
+def head(root: Path) -> dict[str, str]:
+    """The commit that is checked out, and its branch; nothing without git, or before the first."""
+    commit = _commit(root)
+    branch = _branch(root)
+    return {} if commit is None else {"commit": commit, "branch": branch or "detached"}
+
+
+def recorded(diff: Path) -> dict[str, str]:
+    """The facts at the head of what `git_state` told; none where there is no such file."""
+    facts: dict[str, str] = {}
+    try:
+        with diff.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if not line.startswith("# "):
+                    break
+                name, _, value = line[2:].partition(":")
+                facts[name.strip()] = value.strip()
+    except OSError:
+        return {}
+    facts.pop("format", None)
+    return facts
+
+
+def listed_files(folder: Path, *, untracked: bool = True) -> list[str] | None:
     """Tracked and untracked files below a folder, relative to it, that git doesn't ignore.
 
     None where git can't say. A repository within it is listed as a name ending in "/".
     """
-    output = _run(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    others = ["--others", "--exclude-standard"] if untracked else []
+    output = _run(folder, "ls-files", "-z", "--cached", *others)
     if output is None:
         return None
     return sorted({os.fsdecode(name) for name in output.split(b"\0") if name})
@@ -51,6 +75,14 @@ def ask(folder: Path, *words: str) -> str | None:
     output = _run(folder, *words)
     lines = os.fsdecode(output).splitlines() if output else []
     return lines[0] if lines else None
+
+
+def _commit(root: Path) -> str | None:
+    return ask(root, "rev-parse", "--verify", "--quiet", "HEAD")
+
+
+def _branch(root: Path) -> str | None:
+    return ask(root, "symbolic-ref", "--short", "--quiet", "HEAD")
 
 
 def _remote(root: Path, branch: str | None) -> str:

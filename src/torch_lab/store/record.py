@@ -180,6 +180,11 @@ def read(run: RunDirectory) -> Record:
     """The record of a run; StoreError when it is missing, damaged or of a newer torch-lab."""
     with storing("read", run.record_file):
         content = run.record_file.read_bytes()
+    return parse(run, content)
+
+
+def parse(run: RunDirectory, content: bytes) -> Record:
+    """The record that the bytes of a run's record file hold; StoreError as for `read`."""
     try:
         return _parse(loads(content))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import gzip
 import hashlib
@@ -42,6 +43,7 @@ _SECRET_FILES = (
 )
 # What no repository wants; where git can't be asked, hidden names go as well.
 _LITTER = ("__pycache__", "*.py[co]", ".git", ".DS_Store")
+_NO_DATA = (".*", "__pycache__", "*.py", "*.py[co]")
 _LITTER_WITHOUT_GIT = (
     ".*",
     "*.egg-info",
@@ -76,11 +78,7 @@ def bundle(experiment_directory: Path, root: Path, target: Path) -> None:
     Equal code gives equal bytes. Secrets that stand in the code are masked. The archive's manifest
     names what was left out, and why, and the lines that were masked.
     """
-    experiment, root = experiment_directory.resolve(), root.resolve()
-    content = _Bundle(root if experiment.is_relative_to(root) else experiment.parent)
-    folder = _package(experiment, content.root)
-    for path in _code_files(folder, experiment, content):
-        _add(path, content)
+    content = _collected(experiment_directory, root)
     with (
         storing("write", target),
         open_atomic(target) as file,
@@ -91,11 +89,45 @@ def bundle(experiment_directory: Path, root: Path, target: Path) -> None:
         _write(archive, content)
 
 
+def members(experiment_directory: Path, root: Path) -> dict[str, bytes]:
+    """The files that `bundle` would take now, by their paths in it, with its masks."""
+    return _collected(experiment_directory, root).files
+
+
+def read_members(packed: Path) -> dict[str, bytes]:
+    """The plain files of a bundle by their paths in it, its manifest aside; nothing is unpacked.
+
+    FileNotFoundError where there is none, StoreError where it is damaged or far too large.
+    """
+    found: dict[str, bytes] = {}
+    room = LARGEST_BUNDLE + LARGEST_FILE
+    with _reading(packed), tarfile.open(packed, "r|gz") as archive:
+        for member in archive:
+            room -= member.size
+            if room < 0:
+                raise StoreError(
+                    f"{packed} holds more than {format_size(LARGEST_BUNDLE)}",
+                    hint="No bundle of torch-lab's is that large: it isn't read.",
+                )
+            name = PurePosixPath(member.name)
+            inside = not name.is_absolute() and ".." not in name.parts
+            file = archive.extractfile(member) if member.isreg() and inside else None
+            if file is not None and str(name) != MANIFEST:
+                found[str(name)] = file.read()
+    return found
+
+
 def unpack(packed: Path, folder: Path) -> None:
     """Unpack a bundle into a folder; FileNotFoundError where there is none."""
+    with _reading(packed), tarfile.open(packed) as archive:
+        archive.extractall(folder, filter="data")  # nothing outside, no devices
+
+
+@contextlib.contextmanager
+def _reading(packed: Path) -> Iterator[None]:
+    """Say of a bundle that can't be read that it is damaged."""
     try:
-        with tarfile.open(packed) as archive:
-            archive.extractall(folder, filter="data")  # nothing outside, no devices
+        yield
     except FileNotFoundError:
         raise
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
@@ -103,11 +135,34 @@ def unpack(packed: Path, folder: Path) -> None:
 
 
 def link_rest(folder: Path, project: Path) -> None:
-    """Let what a bundle doesn't hold, data and other packages, be the project's as it is now."""
+    """Let what a bundle doesn't hold, data and other packages, be the project's as it is now.
+
+    Within the folders that it does hold: whatever is no code, such as files that git ignores.
+    """
     for path in project.iterdir():
         beside = folder / path.name
-        if not path.name.startswith(".") and not beside.exists():
+        if path.name.startswith("."):
+            continue
+        if not os.path.lexists(beside):
             beside.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+        elif path.is_dir() and beside.is_dir() and not beside.is_symlink():
+            _link_data(beside, path)
+
+
+def _link_data(folder: Path, present: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder that can't be read is as good as none
+        for path in present.iterdir():
+            beside = folder / path.name
+            if path.is_dir() and beside.is_dir() and not beside.is_symlink():
+                _link_data(beside, path)
+            elif not (os.path.lexists(beside) or _matches(path.name, _NO_DATA)):
+                beside.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of that name is what tools or trainings make."""
+    made = [pattern for pattern in _LITTER_WITHOUT_GIT if pattern != ".*"]
+    return _matches(name, (*_LITTER, *made))
 
 
 def script_hashes(experiment_directory: Path) -> dict[str, str]:
@@ -119,6 +174,15 @@ def script_hashes(experiment_directory: Path) -> dict[str, str]:
             with storing("read", path):
                 hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return dict(sorted(hashes.items()))
+
+
+def _collected(experiment_directory: Path, root: Path) -> _Bundle:
+    experiment, root = experiment_directory.resolve(), root.resolve()
+    content = _Bundle(root if experiment.is_relative_to(root) else experiment.parent)
+    folder = _package(experiment, content.root)
+    for path in _code_files(folder, experiment, content):
+        _add(path, content)
+    return content
 
 
 def _package(experiment: Path, root: Path) -> Path:

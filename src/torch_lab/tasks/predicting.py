@@ -182,12 +182,12 @@ def _name_newer(found: Found, experiment: Experiment, settings: Settings) -> Non
     """Say which runs of this script are newer than the checkpoint that hparams name."""
     since = found.run.record.created if found.run is not None else found.path.stat().st_mtime
     newer = [
-        run.record.name
+        run.brief.name
         for run in find.runs(settings.artifacts)
-        if (run.record.experiment, Path(run.record.script).stem)
+        if (run.brief.experiment, Path(run.brief.script).stem)
         == (experiment.name, experiment.script_name)
-        and run.record.created > since
-        and run.record.dev_run is None
+        and run.brief.created > since
+        and run.brief.dev_run is None
         and any(entry.kind != CRASH for entry in run.record.checkpoints)
     ]
     if newer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from torch_lab.errors import ServerError
 from torch_lab.mirror.asking import start_asking
@@ -27,7 +26,7 @@ def as_the_server_says(runs: Sequence[StoredRun], *, again: bool = False) -> lis
     open_ones = [t for t, run in waiting.items() if again or last_word(run.directory) not in ENDED]
     if open_ones:
         _ask({task: str(waiting[task].directory.path) for task in open_ones[:_MOST]})
-    return [replace(run, status=last_word(run.directory)) if _task(run) else run for run in runs]
+    return [run.changed(status=last_word(run.directory)) if _task(run) else run for run in runs]
 
 
 def _task(run: StoredRun) -> str:

@@ -121,7 +121,7 @@ def _place(order: Order) -> tuple[StoredRun, bool]:
         elif order.untouched:
             state.write(stored.directory, order.mirror)  # the task was reset: all is sent again
         record = writer.update(**changes)
-    return replace(stored, record=record), bool(order.order["trust"])
+    return stored.changed(record=record), bool(order.order["trust"])
 
 
 def _edited(queued: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _known(order: Order, settings: Settings) -> StoredRun | None:
     None where the task is to begin anew: it was completed, or has other hyperparameters by now.
     """
     runs = find.runs(settings.artifacts, lost_after=settings.lost_after)
-    found = next((run for run in runs if (run.record.queued or {}).get("task") == order.task), None)
+    found = next((run for run in runs if run.facts.exactly("queued.task") == order.task), None)
     if found is None or found.status == QUEUED:
         return found
     if found.status not in INTERRUPTED and found.status != "completed":
@@ -178,7 +178,7 @@ def _created(order: Order, settings: Settings) -> StoredRun:
     """A new directory: by the name and id that the run was queued with, if it is not a copy."""
     record, artifacts = order.record, settings.artifacts
     again = order.copied or any(
-        run.record.id == record.id for run in find.runs(artifacts, lost_after=settings.lost_after)
+        run.brief.id == record.id for run in find.runs(artifacts, lost_after=settings.lost_after)
     )
     directory = None if again else claim.take(artifacts, record.name)
     if again:

@@ -19,7 +19,7 @@ from torch_lab.store.record import UNFINISHED
 
 def projects(runs: Sequence[StoredRun], settings: Settings) -> list[str]:
     """The ClearML projects that this project's runs belong to, as far as those here tell."""
-    own = {project_name(run.record) for run in runs if run.record.dev_run is None and run.record.id}
+    own = {project_name(run.record) for run in runs if run.brief.dev_run is None and run.brief.id}
     return sorted(own | {settings.default_project or ""} - {""})
 
 
@@ -31,12 +31,12 @@ def merged(
     Also whether the server has still more. ServerError where it can't be asked.
     """
     said = ask("runs", LOOK, projects=list(wanted))
-    theirs = {run.record.id: run for run in (_run(each, artifacts) for each in said["runs"]) if run}
-    both = [(run, theirs[run.record.id]) for run in runs if run.record.id in theirs]
-    here = {each.record.id: _in_both(each, it) for each, it in both}
-    own = [here.get(run.record.id, run) for run in runs]
-    rest = [run for run in theirs.values() if run.record.id not in here]
-    found = sorted([*own, *rest], key=lambda run: run.record.created, reverse=True)
+    theirs = {run.brief.id: run for run in (_run(each, artifacts) for each in said["runs"]) if run}
+    both = [(run, theirs[run.brief.id]) for run in runs if run.brief.id in theirs]
+    here = {each.brief.id: _in_both(each, it) for each, it in both}
+    own = [here.get(run.brief.id, run) for run in runs]
+    rest = [run for run in theirs.values() if run.brief.id not in here]
+    found = sorted([*own, *rest], key=lambda run: run.brief.created, reverse=True)
     return found, bool(said["cut"])
 
 
@@ -53,8 +53,8 @@ def _in_both(run: StoredRun, theirs: StoredRun) -> StoredRun:
             ended=said.ended,
             metrics=said.metrics or record.metrics,
         )
-        run = replace(run, record=record, status=theirs.status)
-    return replace(run, where="both", project=theirs.project)
+        run = run.changed(record=record, status=theirs.status)
+    return run.changed(where="both", project=theirs.project)
 
 
 def _run(said: dict[str, Any], artifacts: Path) -> StoredRun | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from torch_lab.mirror import state
 from torch_lab.mirror.state import Mirror
 from torch_lab.mirror.words import clean
 from torch_lab.recording import overview
+from torch_lab.store import environment, git
 from torch_lab.store.find import StoredRun
 from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record, Resume
-from torch_lab.store.values import decode
 from torch_lab.tasks import ledger
 from torch_lab.tasks.env import facts
-from torch_lab.tasks.runs import duration, run_data
+from torch_lab.tasks.runs import duration, live, run_data
 from torch_lab.tasks.table import MISSING, ago, colored_status, columns, flatten, moment, number
+from torch_lab.utils.files import file_sizes
 from torch_lab.utils.metric_names import is_variant
 from torch_lab.utils.text import format_duration, format_size, plural, suggestion
 
@@ -39,25 +39,27 @@ class View:
     @classmethod
     def of(cls, run: StoredRun, others: Sequence[StoredRun], checkpoint: str | None = None) -> View:
         """Read what belongs to a run; with a checkpoint's name, of its checkpoints only that."""
-        children = (other.record for other in others if _is_child(other.record, run.record))
+        children = (other.record for other in others if other.brief.parent == run.brief.id)
         return cls(
             run=run,
             children=tuple(children),
             checkpoints=_checkpoints(run.record, checkpoint),
-            environment=_environment(run.directory.environment_file),
-            git=_git(run.directory.git_diff),
+            environment=environment.read(run.directory),
+            git=git.recorded(run.directory.git_diff),
             mirror=_mirror(run),
         )
 
 
-def describe(view: View, *, color: bool = False, now: float | None = None) -> str:
-    """The run for a reader."""
+def describe(
+    view: View, *, width: int | None = None, color: bool = False, now: float | None = None
+) -> str:
+    """The run for a reader; tables of numbers fit the width, texts are not cut."""
     now = time.time() if now is None else now
     status = colored_status(view.run.status) if color else view.run.status
     sections = [
         [f"{view.run.record.name}  {status}", *columns(list(_facts(view, now)))],
-        _section("metrics", list(_metrics(view.run.record))),
-        _section("checkpoints", list(_checkpoint_rows(view.checkpoints))),
+        _fitting(_section("metrics", list(_metrics(view.run.record))), width),
+        _fitting(_section("checkpoints", list(_checkpoint_rows(view.checkpoints))), width),
         _section("hparams", list(_hparams(view.run.record))),
         _section("environment", list(_environment_rows(view))),
         _section("recorded", list(overview.rows(view.run.directory))),
@@ -82,10 +84,6 @@ def as_data(view: View, now: float | None = None) -> dict[str, Any]:
     }
 
 
-def _is_child(record: Record, parent: Record) -> bool:
-    return record.parent is not None and record.parent.id == parent.id
-
-
 def _checkpoints(record: Record, name: str | None) -> tuple[CheckpointEntry, ...]:
     if name is None:
         return record.checkpoints
@@ -96,31 +94,6 @@ def _checkpoints(record: Record, name: str | None) -> tuple[CheckpointEntry, ...
             f"run {record.name} has no checkpoint {name!r}", hint=suggestion(name, names)
         )
     return chosen
-
-
-def _environment(path: Path) -> dict[str, Any]:
-    """What environment.json says; a run that failed early, or a damaged file, says nothing."""
-    try:
-        content = decode(json.loads(path.read_bytes()))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _git(path: Path) -> dict[str, str]:
-    """The facts at the head of git.diff."""
-    facts: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if not line.startswith("# "):
-                    break
-                name, _, value = line[2:].partition(":")
-                facts[name.strip()] = value.strip()
-    except OSError:
-        return {}
-    facts.pop("format", None)
-    return facts
 
 
 def _mirror(run: StoredRun) -> Mirror | None:
@@ -150,8 +123,8 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     yield from _times(view.run, now)
     for resume in record.resumes:
         yield "resumed", _resumed(resume)
-    done = record.progress
-    yield "progress", f"epoch {done.epoch}, step {done.step}, batch {done.batch}"
+    done, at = record.progress, live(view.run)
+    yield "progress", str(at or f"epoch {done.epoch}, step {done.step}, batch {done.batch}")
     if record.ledger is not None:
         yield from ledger.rows(record.ledger)
     yield "command", " ".join(record.command) or MISSING
@@ -198,6 +171,13 @@ def _times(run: StoredRun, now: float) -> Iterator[tuple[str, str]]:
 
 def _section(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
     return [title, *columns(rows)] if rows else []
+
+
+def _fitting(lines: Sequence[str], width: int | None) -> list[str]:
+    """The lines without what stands beyond the terminal's edge, which --json has."""
+    if width is None:
+        return list(lines)
+    return [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
 
 
 def _metrics(record: Record) -> Iterator[Sequence[str]]:
@@ -247,10 +227,9 @@ def _files(path: Path) -> Iterator[Sequence[str]]:
 
 
 def _sizes(path: Path) -> Iterator[tuple[str, int]]:
-    """The files of a run, and its folders with all that is in them."""
+    """The files of a run, and its folders with all that is in them: links count once, or not."""
     for entry in sorted(path.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
-            files = [file for file in entry.rglob("*") if file.is_file()]
-            yield f"{entry.name}/", sum(file.stat().st_size for file in files)
+            yield f"{entry.name}/", sum(file_sizes([entry]).values())
         elif entry.is_file():
             yield entry.name, entry.stat().st_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch_lab import hparams as hyperparameters
 from torch_lab import settings as settings_
 from torch_lab.errors import HparamsError
 from torch_lab.experiment import Experiment, Function
+from torch_lab.experiment import origin as origins
+from torch_lab.experiment.origin import Origin
 from torch_lab.hparams.annotations import alternatives, is_structure
 from torch_lab.hparams.layering import script_hparams
 from torch_lab.hparams.listing import Field, fields
@@ -19,7 +21,7 @@ from torch_lab.hparams.structures import MISSING, place
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
 from torch_lab.tasks import runs as listing
-from torch_lab.tasks.table import columns, flatten, plain
+from torch_lab.tasks.table import columns, flatten, moment, plain
 from torch_lab.utils.paths import display
 
 _NEWEST = 5
@@ -35,6 +37,7 @@ class ScriptView:
     hparams: dict[str, Any]
     runs: tuple[StoredRun, ...]
     problem: HparamsError | None
+    origin: Origin | None = None
 
     @classmethod
     def of(cls, path: Path) -> ScriptView:
@@ -47,7 +50,10 @@ class ScriptView:
             hparams = hyperparameters.load(experiment.script, config_type=config_type).as_dict()
         except HparamsError as error:  # the fields are what one wants to see then
             problem, hparams = error, script_hparams(experiment.script)
-        return cls(experiment, functions, hparams, tuple(_runs(experiment)), problem)
+        runs = tuple(_runs(experiment))
+        return cls(
+            experiment, functions, hparams, runs, problem, origins.read(experiment.directory)
+        )
 
     @property
     def config(self) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _runs(experiment: Experiment) -> Iterator[StoredRun]:
     settings = settings_.load(experiment.script)
     wanted = (experiment.name, experiment.script_name)
     for run in find.runs(settings.artifacts, lost_after=settings.lost_after):
-        if (run.record.experiment, Path(run.record.script).stem) == wanted:
+        if (run.brief.experiment, Path(run.brief.script).stem) == wanted:
             yield run
 
 
@@ -76,7 +82,7 @@ def describe(view: ScriptView, *, width: int | None = None, color: bool = False)
     shown = view.runs[:_NEWEST]
     more = f", the newest {_NEWEST} of {len(view.runs)}" if len(view.runs) > _NEWEST else ""
     sections = [
-        [display(view.experiment.script)],
+        [display(view.experiment.script), *columns([*_origin(view.origin)])],
         ["hparams", *columns([*_values(view)])],
         *([title, *columns(rows)] for title, rows in _configs(view)),
         ["functions", *columns([(each.where, each.signature) for each in view.functions])],
@@ -85,11 +91,23 @@ def describe(view: ScriptView, *, width: int | None = None, color: bool = False)
     return "\n".join("\n".join(lines) + "\n" for lines in sections if len(lines) > 1 or lines[0])
 
 
+def _origin(origin: Origin | None) -> Iterator[Sequence[str]]:
+    """What the experiment is a clone of."""
+    if origin is None:
+        return
+    run = f", the code of run {origin.run.name} ({origin.run.id[:8]})" if origin.run else ""
+    yield "cloned from", f"{origin.path}{run}"
+    yield "cloned", moment(origin.created)
+    if origin.commit:
+        yield "commit", origin.commit
+
+
 def as_data(view: ScriptView) -> dict[str, Any]:
     """The script for `--json`."""
     return {
         "script": str(view.experiment.script),
         "experiment": view.experiment.name,
+        "cloned_from": None if view.origin is None else asdict(view.origin),
         "hparams": plain(view.hparams),
         "fields": [_field_data(each) for each in _all_fields(view)],
         "functions": [

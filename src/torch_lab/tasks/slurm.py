@@ -84,7 +84,7 @@ def _begun_by(job: Job, options: TrainOptions) -> Iterator[StoredRun]:
     prefix = run_prefix(experiment, options.dev_run)
     overrides = tuple(mask_text(text) for text in options.overrides)
     for run in find.runs(settings.artifacts, lost_after=settings.lost_after):
-        alike = run.directory.name.rpartition("_v")[0] == prefix
+        alike = run.folder.rpartition("_v")[0] == prefix
         if alike and run.record.overrides == overrides and _is_of(run.record, job):
             yield run
 

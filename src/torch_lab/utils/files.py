@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,3 +64,24 @@ def fsync_directory(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def file_sizes(paths: Iterable[Path]) -> dict[tuple[int, int], int]:
+    """The bytes of files, and of those in folders, by device and inode.
+
+    So a file counts once, whatever names it has there. Links are not followed.
+    """
+    return dict(_sizes(paths))
+
+
+def _sizes(paths: Iterable[Path]) -> Iterator[tuple[tuple[int, int], int]]:
+    for path in paths:
+        try:
+            found = path.lstat()
+        except OSError:  # it is gone by now
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            for place, _, names in os.walk(path):
+                yield from _sizes(Path(place) / name for name in names)
+        else:
+            yield (found.st_dev, found.st_ino), found.st_size

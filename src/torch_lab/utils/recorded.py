@@ -1,7 +1,8 @@
 """Names for code that was recorded with a run, so that it doesn't meet the project's present code.
 
 What was `my_project.models` is imported as `torch_lab.utils.recorded.r<id>.my_project.models`, and
-absolute imports within that code lead to its own modules: each is rewritten as it is compiled.
+absolute imports within that code lead to its own modules: each is rewritten as it is compiled. So
+are `import_module` and `__import__`, which may be given names from hyperparameters.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -37,6 +39,42 @@ def recorded_name(script: Path) -> str | None:
             parts = (*script.parent.relative_to(root).parts, script.stem)
             return ".".join([f"{_PREFIX}{name}", *(part.replace(".", "%2E") for part in parts)])
     return None
+
+
+def plain_name(module: str) -> str:
+    """The name that a module of recorded code had when it was recorded."""
+    return module.removeprefix(_PREFIX).partition(".")[2] if module.startswith(_PREFIX) else module
+
+
+def own(name: str, run: str) -> Any:
+    """The function of that name below, for the code of a run."""
+    return partial(globals()[name], run)
+
+
+def import_own(run: str, name: str, package: str | None = None) -> ModuleType:
+    """`importlib.import_module` for the code of a run: its own modules come first."""
+    return importlib.import_module(_own_name(run, name), package)
+
+
+def import_own_top(
+    run: str,
+    name: str,
+    globals: Any = None,  # noqa: A002  as Python's
+    locals: Any = None,  # noqa: A002
+    fromlist: Sequence[str] = (),
+    level: int = 0,
+) -> Any:
+    """`__import__` for the code of a run."""
+    own = name if level else _own_name(run, name)
+    found = __import__(own, globals, locals, fromlist, level)
+    if own == name or fromlist:
+        return found
+    return sys.modules[_own_name(run, name.partition(".")[0])]
+
+
+def _own_name(run: str, name: str) -> str:
+    own = isinstance(name, str) and name.partition(".")[0] in _tops[run]
+    return f"{_PREFIX}{run}.{name}" if own else name
 
 
 class RecordedFinder(importlib.abc.MetaPathFinder):
@@ -76,25 +114,32 @@ class _Loader(SourceFileLoader):
         """The module's code, never from a cache."""
         path = self.get_filename(fullname)
         tree = ast.parse(self.get_data(path), path)
-        rewritten = _Rewriter(f"{_PREFIX}{self._run}", _tops[self._run]).visit(tree)
+        rewritten = _Rewriter(self._run).visit(tree)
         code: CodeType = compile(
             ast.fix_missing_locations(rewritten), path, "exec", dont_inherit=True
         )
         return code
 
 
+_IMPORTER = "import_module"
+
+
 class _Rewriter(ast.NodeTransformer):
     """Puts the prefix before absolute imports of the recorded code's own modules."""
 
-    def __init__(self, prefix: str, tops: frozenset[str]) -> None:
-        self._prefix = prefix
-        self._tops = tops
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._prefix = f"{_PREFIX}{run}"
+        self._stand_ins = {"importlib.import_module": "import_own", "__import__": "import_own_top"}
 
     def _is_own(self, name: str | None) -> bool:
-        return name is not None and name.partition(".")[0] in self._tops
+        return name is not None and name.partition(".")[0] in _tops[self._run]
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
-        """`from my_project.models import Net`."""
+        """`from my_project.models import Net`, and what is called like Python's own importer."""
+        if node.module == "importlib":
+            names = [each.asname or each.name for each in node.names if each.name == _IMPORTER]
+            self._stand_ins |= dict.fromkeys(names, "import_own")
         if node.level == 0 and self._is_own(node.module):
             node.module = f"{self._prefix}.{node.module}"
         return node
@@ -103,6 +148,8 @@ class _Rewriter(ast.NodeTransformer):
         """`import my_project.models`, which binds `my_project`, and `… as models`."""
         statements: list[ast.stmt] = []
         for alias in node.names:
+            if alias.name == "importlib" and alias.asname:
+                self._stand_ins[f"{alias.asname}.{_IMPORTER}"] = "import_own"
             if not self._is_own(alias.name):
                 statements.append(ast.Import([alias]))
                 continue
@@ -111,6 +158,26 @@ class _Rewriter(ast.NodeTransformer):
             if alias.asname is None:
                 statements.append(ast.ImportFrom(self._prefix, [ast.alias(top)], 0))
         return [ast.copy_location(statement, node) for statement in statements]
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """`import_module` and `__import__`, called or handed on."""
+        return self._stand_in(node, node.id)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        """`importlib.import_module`."""
+        self.generic_visit(node)
+        owner = node.value.id if isinstance(node.value, ast.Name) else ""
+        return self._stand_in(node, f"{owner}.{node.attr}")
+
+    def _stand_in(self, node: ast.Name | ast.Attribute, name: str) -> ast.expr:
+        own = self._stand_ins.get(name)
+        if own is None or not isinstance(node.ctx, ast.Load):
+            return node
+        text = f"__import__({__name__!r}, fromlist=['_']).own({own!r}, {self._run!r})"
+        expression = ast.parse(text, mode="eval").body
+        for each in ast.walk(expression):
+            ast.copy_location(each, node)
+        return expression
 
 
 if not any(type(finder).__qualname__ == RecordedFinder.__qualname__ for finder in sys.meta_path):

@@ -30,6 +30,13 @@ def unpacked(run: StoredRun) -> Path:
     return _unpacked[run.record.id]
 
 
+def discard(run: StoredRun) -> None:
+    """Delete the folder, which nothing will be imported from any more."""
+    folder = _unpacked.pop(run.record.id, None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def masked(run: StoredRun) -> str:
     """Where secrets were masked in the code, as the end of a sentence."""
     try:
