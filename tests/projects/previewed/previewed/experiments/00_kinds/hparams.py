@@ -1,0 +1,1 @@
+hparams = {"trainer": {"init": {"max_epochs": 7}}, "config": {"kind": "images"}}
