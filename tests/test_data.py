@@ -244,6 +244,16 @@ def test_plain_loaders_become_exact() -> None:
     assert type(plain["a"]) is TorchDataLoader  # the user's own is not changed
 
 
+def test_torchs_batch_sampler_given_by_the_user_is_kept() -> None:
+    batches = BatchSampler(SubsetRandomSampler(range(5, 15)), 4, drop_last=False)
+    plain = TorchDataLoader(Drawing(), batch_sampler=batches, collate_fn=noisy_collate)
+    (made,), left = make_exact([plain], seed=1)
+    assert left == []
+    drawn = epoch(made)
+    assert [len(batch) - 1 for batch in drawn] == [4, 4, 2]
+    assert sorted(order(drawn)) == list(range(5, 15))
+
+
 class OwnWay(TorchDataLoader[Any]):
     def __iter__(self) -> Any:
         return iter([])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from torch.utils.data import BatchSampler, IterableDataset
 from torch.utils.data import DataLoader as TorchDataLoader
+from torch.utils.data import IterableDataset
 
 from torch_lab.data import workers
 from torch_lab.data.fetching import WorkerInit
@@ -98,7 +98,7 @@ _WAYS = ("__iter__", "__len__", "_get_iterator", "_index_sampler", "_auto_collat
 
 
 def _converted(loader: TorchDataLoader[Any]) -> DataLoader:
-    own_batches = type(loader.batch_sampler) not in (BatchSampler, type(None))
+    own_batches = loader.batch_sampler is not None and loader.batch_size is None
     order: dict[str, Any] = (
         {"batch_sampler": loader.batch_sampler}
         if own_batches
