@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch_lab.cli.options import HELP, Option, Reader, answered, option_lines
+from torch_lab.cli.exit import MISTAKE
+from torch_lab.cli.options import HELP, Option, Parsed, Reader, answered, option_lines
 from torch_lab.cli.values import assignments
 from torch_lab.errors import UsageError
 
+if TYPE_CHECKING:
+    from torch_lab.tasks.check import Report
+
 OPTIONS = (
-    Option(
-        "--drill",
-        help="train a short copy, kill it at several moments, resume it, and\n"
-        "say whether it goes on exactly, or what is lost and who keeps it",
-    ),
     Option(
         "--set",
         "KEY=VALUE",
@@ -22,21 +24,34 @@ OPTIONS = (
         short="-s",
         repeats=True,
     ),
+    Option("--json", help="everything, for other programs"),
+    Option(
+        "--drill",
+        help="train a short copy, kill it at several moments, resume it, and\n"
+        "say whether it goes on exactly, or what is lost and who keeps it",
+    ),
     HELP,
 )
 
 HELP_TEXT = f"""\
-lab check HPARAMS… --drill [options]      does a run of it go on exactly when it is killed?
+lab check HPARAMS… [options]      what is wrong with an experiment, before it costs GPU time
 
-  lab check my_project/experiments/00_digits/hparams.py --drill
-  lab check hparams.py --drill -s num_workers=4
+  lab check my_project/experiments/00_digits/hparams.py
+  lab check experiments/00_digits/*.py             several scripts; each on its own
+  lab check hparams.py -s batch_size=4096          would that fit?
+  lab check hparams.py && train hparams.py         only if no error was found
+  lab check hparams.py --drill                     does a run go on exactly when it is killed?
 
 {option_lines(OPTIONS)}
 
-The copy trains a few batches of the same data, twice: once through, and once killed and resumed.
-It records no run and leaves nothing behind; its files are in the folder that TMPDIR says.
+The configuration is built, and two samples of each loader are trained, validated, tested and
+predicted. Errors are certain: training would fail. Warnings are most likely mistakes. It records
+no run and writes nothing into the project; callbacks are tried so far as they change nothing.
 
-Exit status: 0 exact, 1 not exact or not resumed, 2 a mistake in what was asked.
+With --drill the copy trains a few batches of the same data, twice: once through, and once killed
+and resumed. Its files are in the folder that TMPDIR says, and are deleted.
+
+Exit status: 0 no error was found, 2 one was; with --drill 0 exact, 1 not exact or not resumed.
 """
 
 
@@ -47,13 +62,38 @@ def command(argv: Sequence[str]) -> int | None:
     if answered(parsed, HELP_TEXT):
         return 0
     if not parsed.words:
-        raise UsageError("which hyperparameter script?", hint="type `lab check HPARAMS --drill`")
-    if not parsed.has("--drill"):
-        words = " ".join(parsed.words)
-        raise UsageError(
-            "lab check does nothing but --drill in this version",
-            hint=f"type `lab check {words} --drill`",
-        )
+        drill = " --drill" if parsed.has("--drill") else ""
+        raise UsageError("which hyperparameter script?", hint=f"type `lab check HPARAMS{drill}`")
+    if parsed.has("--drill"):
+        return _drill(parsed)
+    return _check(parsed)
+
+
+def _drill(parsed: Parsed) -> int:
+    if parsed.has("--json"):
+        raise UsageError("--drill has no --json", hint="leave one of them out")
     from torch_lab.tasks.drill import drill
 
     return drill([Path(word) for word in parsed.words], assignments(parsed.all("--set")))
+
+
+def _check(parsed: Parsed) -> int:
+    from torch_lab.utils.interrupts import end_at_once
+
+    overrides = assignments(parsed.all("--set"))
+    with end_at_once():
+        from torch_lab.tasks.check import check, describe
+    from torch_lab.utils.streams import colorful
+
+    reports: list[Report] = []
+    color = colorful(sys.stdout)
+    for report in check([Path(word) for word in parsed.words], overrides):
+        if reports and not parsed.has("--json"):
+            print()
+        reports.append(report)
+        if not parsed.has("--json"):
+            sys.stdout.write(describe(report, color=color))
+            sys.stdout.flush()
+    if parsed.has("--json"):
+        print(json.dumps([each.as_data() for each in reports], indent=2))
+    return MISTAKE if any(each.fails for each in reports) else 0

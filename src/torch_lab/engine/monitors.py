@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
@@ -38,32 +39,37 @@ class Monitor:
 
 def missing(trainer: pl.Trainer) -> list[Monitor]:
     """Those whose metric has not been logged so far."""
-    metrics = trainer.callback_metrics
-    return [each for each in _monitors(trainer) if each.name not in metrics]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    validates = bool(trainer.enable_validation)
+    found = waiting(callbacks, trainer.lr_scheduler_configs, validates=validates)
+    return [each for each in found if each.name not in trainer.callback_metrics]
 
 
-def _monitors(trainer: pl.Trainer) -> Iterator[Monitor]:
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+def waiting(
+    callbacks: Sequence[pl.Callback], schedulers: Iterable[Any], *, validates: bool
+) -> Iterator[Monitor]:
+    """Those without whose metric training would fail sooner or later."""
+    for callback in callbacks:
         name = getattr(callback, "monitor", None)
-        if isinstance(name, str) and _insists(trainer, callback, name):
+        if isinstance(name, str) and _insists(callbacks, callback, name, validates):
             kind = type(callback).__name__
             yield Monitor(f'{kind}(monitor="{name}")', name)
-    for config in trainer.lr_scheduler_configs:
+    for config in schedulers:
         if config.reduce_on_plateau and config.strict and config.monitor is not None:
             kind = type(config.scheduler).__name__
             yield Monitor(f'the scheduler {kind}, "monitor": "{config.monitor}"', config.monitor)
 
 
-def _insists(trainer: pl.Trainer, callback: pl.Callback, name: str) -> bool:
-    """Whether training would fail sooner or later for want of the metric."""
+def _insists(
+    callbacks: Sequence[pl.Callback], callback: pl.Callback, name: str, validates: bool
+) -> bool:
     if isinstance(callback, ModelCheckpoint):
         needed = callback.save_top_k != 0 and name not in _MODEL_CHECKPOINTS_OWN
-        return needed and bool(trainer.enable_validation)  # else Lightning only warns
+        return needed and validates  # else Lightning only warns
     if isinstance(callback, EarlyStopping):
         return callback.strict
     # The run's own policy may have its monitor from a ModelCheckpoint, which answers for it.
-    checkpoints = trainer.checkpoint_callbacks
-    theirs = [each.monitor for each in checkpoints if isinstance(each, ModelCheckpoint)]
+    theirs = [each.monitor for each in callbacks if isinstance(each, ModelCheckpoint)]
     return isinstance(callback, RunCheckpoint) and name not in theirs
 
 
@@ -72,17 +78,31 @@ def never_logged(
 ) -> ConfigurationError:
     """The error about monitors, with where their metric is named and what there is instead."""
     names, sources = sorted(trainer.callback_metrics), list(files)
-    plain = [name for name in names if not name.endswith(_VARIANTS)]
     lines = []
     for each in monitors:
-        match = _meant(each.name, names if each.name.endswith(_VARIANTS) else plain)
-        where = next(_mentions(each.name, sources), None)
-        told = f"{where}: {each.owner}" if where else each.owner
-        meant = f'; did you mean "{match}"?' if match else ""
-        lines.append(f"{told}: no metric of that name is logged{meant}")
-    nowhere = "" if trainer.enable_validation else "; nothing is validated (val_dataloaders)"
-    hint = f"Logged so far: {', '.join(names) or 'nothing'}{nowhere}."
+        where = place(each, sources)
+        lines.append(f"{where}: {told(each, names)}" if where else told(each, names))
+    hint = f"Logged so far: {listed(names, validates=bool(trainer.enable_validation))}."
     return ConfigurationError("\n".join(lines), hint=hint)
+
+
+def told(monitor: Monitor, names: Sequence[str]) -> str:
+    """That a monitor's metric isn't among the names that are logged, and which one is meant."""
+    plain = [name for name in names if not name.endswith(_VARIANTS)]
+    match = _meant(monitor.name, names if monitor.name.endswith(_VARIANTS) else plain)
+    meant = f'; did you mean "{match}"?' if match else ""
+    return f"{monitor.owner}: no metric of that name is logged{meant}"
+
+
+def listed(names: Sequence[str], *, validates: bool) -> str:
+    """The names of metrics in a line."""
+    nowhere = "" if validates else "; nothing is validated (val_dataloaders)"
+    return f"{', '.join(names) or 'nothing'}{nowhere}"
+
+
+def place(monitor: Monitor, files: Iterable[Path]) -> str | None:
+    """The line that spells a monitor's name out."""
+    return next(_mentions(monitor.name, files), None)
 
 
 def _meant(name: str, names: Sequence[str]) -> str | None:

@@ -52,6 +52,7 @@ def build(
     gpus: Sequence[int] | None = None,
     trust: bool = False,
     before_saving: Callable[[], None] = lambda: None,
+    kind: type[lightning.Trainer] = lightning.Trainer,
 ) -> pl.Trainer:
     """A Trainer from `trainer.init` of the hparams and what torch-lab itself adds.
 
@@ -85,7 +86,7 @@ def build(
     kwargs["logger"] = _loggers(logger, kwargs.get("logger"))
     lightning.keep_files_below(directory, listed(kwargs["logger"]))
     with _refusals(init):
-        trainer = lightning.Trainer(
+        trainer = kind(
             **kwargs,
             callbacks=every,
             enable_progress_bar=_any(every, ProgressBar),
@@ -95,7 +96,7 @@ def build(
         _refuse_nodes(trainer)
         lightning.launch_by(trainer, ranks)
     if savepoints is not None:
-        _refuse_spawning(trainer, init.get("strategy", "auto"))
+        refuse_what_cannot_join(trainer, init)
         profiling.settle(trainer, directory)
         savepoints.attach(trainer)
     return trainer
@@ -120,6 +121,12 @@ def _refuse_barebones(init: Mapping[str, Any]) -> None:
             "trainer.init.barebones: it forbids the callbacks and loggers that a run is kept by",
             hint="Leave it out; a step's overhead without a profiler is small.",
         )
+
+
+def refuse_what_cannot_join(trainer: pl.Trainer, init: Mapping[str, Any]) -> None:
+    """Refuse processes that can't be part of one run."""
+    _refuse_nodes(trainer)
+    _refuse_spawning(trainer, init.get("strategy", "auto"))
 
 
 def _refuse_spawning(trainer: pl.Trainer, asked: object) -> None:

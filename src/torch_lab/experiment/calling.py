@@ -76,11 +76,16 @@ def require_arguments(experiment: Experiment, args: Sequence[str]) -> list[str]:
     return remarks(found, "infer_config", args)
 
 
-def train_configuration(experiment: Experiment, config: dict[str, Any]) -> Configuration:
-    """What the experiment's `train_config` returns for a copy of `config`."""
+def train_configuration(
+    experiment: Experiment, config: dict[str, Any], watch: Callable[[Any], Any] | None = None
+) -> Configuration:
+    """What the experiment's `train_config` returns for a copy of `config`.
+
+    What `watch` makes of the copy is what the function gets.
+    """
     found = require_function(experiment, "train_config")
     require_config_only(found, "train_config")
-    return _called(experiment, "train_config", found, config, [], {})
+    return _called(experiment, "train_config", found, config, [], {}, watch)
 
 
 def infer_configuration(
@@ -99,13 +104,15 @@ def _called(
     config: dict[str, Any],
     positional: list[object],
     keywords: dict[str, object],
+    watch: Callable[[Any], Any] | None = None,
 ) -> Configuration:
     given = _argument(experiment, called, name, config)
+    passed = given if watch is None else watch(given)
     with at_hand(config=given):
         try:
-            result = called(given, *positional, **keywords)
+            result = called(passed, *positional, **keywords)
         except KeyError as error:
-            missing_keys.tell(error, given)
+            missing_keys.tell(error, passed)
             raise
     return replace(checked(experiment, name, called, result), config=given)
 

@@ -21,6 +21,7 @@ _KILLED = 1.0  # seconds after the end, if nobody is left who ends this process
 
 # question → module:function; it takes the question's arguments and returns what JSON can hold.
 QUESTIONS = {
+    "greet": "torch_lab.mirror.answering:greet",
     "highest": "torch_lab.mirror.highest:highest",
     "fetch": "torch_lab.mirror.fetching:fetch",
     "find": "torch_lab.mirror.fetching:find_checkpoint",
@@ -33,6 +34,13 @@ QUESTIONS = {
     "order": "torch_lab.mirror.queued:order",
     "begun": "torch_lab.mirror.queued:begun",
 }
+
+
+def greet() -> dict[str, Any]:
+    """Whether the server is there and lets this user in."""
+    from torch_lab.mirror.server import Server
+
+    return {"server": Server.connect().host}
 
 
 def upload(file: str, url: str, deadline: float) -> dict[str, Any]:

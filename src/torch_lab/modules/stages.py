@@ -61,6 +61,14 @@ class Stage:
         self.last_loss: Tensor | None = None
         self._clear()
 
+    def leave_out(self, name: str) -> bool:
+        """Compute a metric no more; whether there was one of that name."""
+        there = name in self.metrics
+        for metrics in (self.metrics, self.eager, self.lazy):
+            metrics.pop(name, None)
+        self._clear()
+        return there
+
     def _clear(self) -> None:
         self.batches = 0
         self.means: dict[str, Mean] = {}

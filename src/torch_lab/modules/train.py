@@ -209,6 +209,11 @@ class TrainLabModule(LabModule):
         stage = self.get_stage()
         return "validate" if stage == "sanity_check" else stage
 
+    def leave_out_metric(self, name: str) -> bool:
+        """Go on without a metric, in all stages; whether there was one of that name."""
+        found = [stage.leave_out(name) for stage in self._stages.values()]
+        return any(found)
+
     @property
     def last_loss(self) -> Tensor | None:
         """The loss of the last training batch, without graph and where it was computed."""

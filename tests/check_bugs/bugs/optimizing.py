@@ -1,0 +1,176 @@
+"""Optimizers and schedulers: who is trained, how fast, and for how long."""
+
+from check_bugs.planting import Bug
+
+BUGS = (
+    Bug(
+        "only_the_head_in_the_optimizer",
+        "photos",
+        "not-optimized",
+        "features.0.weight",
+        main=(("torch.optim.Adam(self.parameters()", "torch.optim.Adam(self.fc.parameters()"),),
+    ),
+    Bug(
+        "parameters_of_a_copy",
+        "shapes",
+        "not-optimized",
+        "net.0.weight",
+        main=(
+            (
+                "torch.optim.SGD(self.parameters()",
+                "torch.optim.SGD(__import__('copy').deepcopy(self.net).parameters()",
+            ),
+        ),
+    ),
+    Bug(
+        "one_of_two_networks_in_no_optimizer",
+        "pair",
+        "not-optimized",
+        "critic",
+        main=(
+            (
+                "torch.optim.Adam(self.critic.parameters()",
+                "torch.optim.Adam(self.generator.parameters()",
+            ),
+        ),
+    ),
+    Bug(
+        "no_optimizer",
+        "stream",
+        "not-optimized",
+        "optimizer",
+        main=(("        return torch.optim.RMSprop", "        torch.optim.RMSprop"),),
+    ),
+    Bug(
+        "backward_by_hand_forgotten",
+        "pair",
+        "no-gradient",
+        "gradient",
+        main=(
+            ("        self.manual_backward(made)\n", ""),
+            ("        self.manual_backward(told)\n", ""),
+        ),
+    ),
+    Bug(
+        "step_by_hand_forgotten",
+        "pair",
+        "not-moved",
+        "critic",
+        main=(("        second.step()\n", ""),),
+        level=("note",),
+    ),
+    Bug(
+        "learning_rate_of_zero",
+        "heights",
+        "learning-rate",
+        "nothing is learned",
+        hparams=(('"lr": 0.05', '"lr": 0.0'),),
+    ),
+    Bug(
+        "learning_rate_without_its_sign",
+        "photos",
+        "learning-rate",
+        "1000",
+        hparams=(('"lr": 2e-3', '"lr": 1e3'),),
+    ),
+    Bug(
+        "learning_rate_of_one_for_adam",
+        "typed",
+        "learning-rate",
+        "Adam",
+        hparams=(('{"lr": 2e-3}', '{"lr": 1.0}'),),
+    ),
+    Bug(
+        "negative_learning_rate",
+        "photos",
+        "optimizer",
+        "learning rate",
+        hparams=(('"lr": 2e-3', '"lr": -2e-3'),),
+        level=("error",),
+    ),
+    Bug(
+        "weight_decay_of_five",
+        "tagged",
+        "weight-decay",
+        "5",
+        main=(("torch.optim.AdamW", "torch.optim.Adam"),),
+        hparams=(('"weight_decay": 0.05', '"weight_decay": 5.0'),),
+    ),
+    Bug(
+        "betas_swapped",
+        "pair",
+        "betas",
+        "(0.999, 0.5)",
+        main=(("betas=(0.5, 0.999)", "betas=(0.999, 0.5)"),),
+    ),
+    Bug(
+        "schedule_in_epochs_stepped_by_batch",
+        "photos",
+        "schedule",
+        "CosineAnnealingLR",
+        main=(
+            (
+                '"lr_scheduler": scheduler}',
+                '"lr_scheduler": {"scheduler": scheduler, "interval": "step"}}',
+            ),
+        ),
+    ),
+    Bug(
+        "schedule_in_batches_stepped_by_epoch",
+        "clicks",
+        "schedule",
+        "OneCycleLR",
+        main=(('            "interval": "step",\n', ""),),
+    ),
+    Bug(
+        "schedule_shorter_than_training",
+        "clicks",
+        "schedule",
+        "fails after the last",
+        hparams=(('"epochs": EPOCHS', '"epochs": EPOCHS - 1'),),
+        level=("error",),
+    ),
+    Bug(
+        "milestones_beyond_the_end",
+        "spirals",
+        "schedule",
+        "hardly changes",
+        main=(("[6, 12]", "[600, 1200]"),),
+    ),
+    Bug(
+        "decay_by_epoch_stepped_by_batch",
+        "heights",
+        "schedule",
+        "leaves nothing",
+        main=(('"gamma": 0.5},', '"gamma": 0.2},\n        "interval": "step",'),),
+    ),
+    Bug(
+        "warmup_longer_than_training",
+        "shapes",
+        "schedule",
+        "at most",
+        main=(("max(0.0, 1 - i / total)", "min(1.0, (i + 1) / 1000)"),),
+    ),
+    Bug(
+        "optimizer_of_the_wrong_kind",
+        "classes",
+        "configuration",
+        "must be a class",
+        main=(('"optimizer": torch.optim.AdamW', '"optimizer": "AdamW"'),),
+        level=("error",),
+    ),
+    Bug(
+        "no_epochs",
+        "photos",
+        "limit",
+        "max_epochs",
+        hparams=(('{"max_epochs": 3', '{"max_epochs": 0'),),
+    ),
+    Bug(
+        "limit_left_over_from_trying",
+        "heights",
+        "limit",
+        "limit_train_batches",
+        hparams=(('"max_epochs": 6', '"max_epochs": 6, "limit_train_batches": 0'),),
+    ),
+)
