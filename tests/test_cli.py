@@ -75,8 +75,9 @@ def test_the_options_of_infer_are_these_and_long():
 
 
 def test_the_verbs_are_these():
-    assert list(main.VERBS) == ["train", "infer", "runs", "show", "sync", "pull", "check", "env"]
-    assert list(main.LAB_VERBS) == ["runs", "show", "sync", "pull", "check", "env"]
+    lab = "init clone runs show diff plot rm sync pull check preview env completion export"
+    assert list(main.LAB_VERBS) == lab.split()
+    assert list(main.VERBS) == ["train", "infer", *lab.split()]
 
 
 @pytest.mark.parametrize("word", ["--debug", "--pdb"])
@@ -265,7 +266,7 @@ def test_a_misspelt_option_behind_the_script_is_mentioned(capsys):
 # The commands themselves
 
 
-@pytest.mark.parametrize("verb", ["train", "infer", "runs", "show", "sync", "pull", "check", "env"])
+@pytest.mark.parametrize("verb", list(main.VERBS))
 def test_help_shows_examples_and_every_option(verb, tmp_path):
     done = call(verb, "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -288,6 +289,8 @@ def test_help_shows_examples_and_every_option(verb, tmp_path):
         ("runs",),
         ("runs", "--json"),
         ("show", "nothing"),
+        ("diff", "one", "other"),
+        ("rm", "nothing"),
         ("env",),
         ("train", "--nonsense"),
         ("train", "h.py", "-g", "x"),

@@ -33,7 +33,10 @@ LATER = tuple(ROOT / "docs" / name for name in ("hparams.md", "library.md"))  # 
 MOVING = ROOT / "docs" / "moving.md"
 CLEARML = ROOT / "docs" / "clearml.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
-PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING, CLEARML, RELIABILITY)
+VERBS = tuple(
+    ROOT / "docs" / f"{name}.md" for name in ("starting", "checking", "comparing", "keeping")
+)
+PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING, CLEARML, RELIABILITY, *VERBS)
 BIN = Path(sys.executable).parent
 Variables = Mapping[str, str]
 # Tried elsewhere: what `make demo` runs is compared below, `make test` runs this.
@@ -97,11 +100,15 @@ def quickly(zygote: Zygote, tmp_path: Path) -> Typing:
     log = tmp_path / "said.txt"
 
     def typed_quickly(text: str, root: Path, variables: Variables) -> tuple[int, str]:
+        entered = re.match(r"cd (\S+) && ", text)
+        if entered:
+            root, text = root / entered.group(1), text.removeprefix(entered.group())
         command, asks, _ = text.partition(ASKS_STATUS)
         words, env = shlex.split(command), dict(variables)
         while "=" in words[0]:
             name, _, env[name] = words.pop(0).partition("=")
-        if words[0] not in ("train", "infer"):
+        heavy = words[0] == "lab" and words[1] in ("check", "preview", "export")
+        if words[0] not in ("train", "infer") and not heavy:
             return typed(text, root, variables)
         log.unlink(missing_ok=True)
         status = zygote.wait(zygote.start(*words, cwd=root, log=log, env=env))
@@ -142,7 +149,9 @@ def follow(
         assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
     elif block.language == "console":
         for command in block.commands:
-            if command.text not in NOT_HERE:
+            if command.text.startswith("cd ") and "&&" not in command.text:
+                root /= command.text.removeprefix("cd ")
+            elif command.text not in NOT_HERE:
                 run(command, root, variables, how)
 
 
@@ -231,6 +240,14 @@ def test_the_page_on_moving_comes_true(empty: Path, quickly: Typing) -> None:
 def test_the_page_on_reliability_comes_true(empty: Path, quickly: Typing) -> None:
     for block in blocks(RELIABILITY):
         follow(block, empty, how=quickly)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", VERBS, ids=lambda page: page.name)
+def test_the_pages_on_verbs_come_true(page: Path, copy: Path, quickly: Typing) -> None:
+    for block in blocks(page):
+        follow(block, copy, how=quickly)
 
 
 @pytest.mark.slow

@@ -14,12 +14,20 @@ from torch_lab.errors import UsageError
 Command = Callable[[Sequence[str]], "int | None"]
 
 LAB_VERBS = {
+    "init": "a new project that trains at once, with its first experiment",
+    "clone": "the next numbered experiment, from an existing one or from a run's code",
+    "check": "what is wrong with an experiment, before it costs GPU time",
+    "preview": "look at the data: a picture of one batch, sizes, ranges, classes",
     "runs": "the runs, newest first, filtered and sorted",
     "show": "one run: hparams, metrics, checkpoints …; or one script: its fields, its runs",
+    "diff": "what differs between two runs, scripts or experiments",
+    "plot": "the curves of runs over each other: a page for a browser, or a picture",
+    "export": "the trained model as safetensors or torch.export (.pt2)",
+    "rm": "delete runs",
     "sync": "send to the ClearML server what it does not have yet",
     "pull": "fetch a run that only the server knows",
-    "check": "does a run of an experiment go on exactly when it is killed?",
     "env": "the machine as training sees it",
+    "completion": "TAB for bash, zsh and fish",
 }
 VERBS = {
     "train": "train an experiment with one set of hyperparameters",
