@@ -75,7 +75,7 @@ def test_the_options_of_infer_are_these_and_long():
 
 
 def test_the_verbs_are_these():
-    lab = "init clone runs show diff plot rm sync pull check preview env completion export"
+    lab = "init clone check preview runs show diff plot export rm sync pull env completion"
     assert list(main.LAB_VERBS) == lab.split()
     assert list(main.VERBS) == ["train", "infer", *lab.split()]
 

@@ -32,6 +32,15 @@ def problems(raw: object) -> list[str]:
 # The check
 
 
+def test_keys_of_the_trainer_in_another_place_or_of_another_lightning():
+    raw = {"max_epochs": 3, "trainer": {"max_steps": 3, "init": {"gpus": 1}}}
+    assert problems(raw) == [
+        'max_epochs: unknown key; did you mean "trainer.init.max_epochs"?',
+        'trainer.max_steps: unknown key; did you mean "trainer.init.max_steps"?',
+        "trainer.init.gpus: unknown key; in Lightning 2 it is devices, with accelerator",
+    ]
+
+
 def test_defaults():
     checked = hparams.check({})
     assert checked == hparams.Hparams(

@@ -288,7 +288,7 @@ COMMAND = """
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
-            max_epochs=1, accelerator="cpu", strategy=sys.argv[2], devices=int(sys.argv[3]),
+            max_epochs=1, accelerator="cpu", strategy=sys.argv[2], devices=2,
             logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False,
         )
@@ -304,21 +304,19 @@ COMMAND = """
 """
 
 
-@pytest.mark.parametrize("strategy", ["auto", "ddp_spawn", "ddp"])
-@pytest.mark.parametrize("where", ["my_project/experiments/00_a", "loose/v1.5 b"])
-def test_training_processes_import_the_experiment(tmp_path, where, strategy):
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp"])
+def test_training_processes_import_the_experiment(tmp_path, strategy):
     make_package(tmp_path)
-    script = make_experiment(tmp_path / where, TRAINING)
+    script = make_experiment(tmp_path / "loose" / "v1.5 b", TRAINING)  # has no name of its own
     write(script.parent / "hparams.py", "hparams = {}")
     for name in ("copy", "pickle", "queue", "random", "socket"):  # stand here, and harm nobody
         write(script.parent / f"{name}.py", "raise RuntimeError('the experiment\\'s own file')")
     command = write(tmp_path / "bin" / "command.py", COMMAND)
-    devices = "1" if strategy == "auto" else "2"
     code = """
         import subprocess, sys
         raise SystemExit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)
     """
-    result = python(code, str(command), "hparams.py", strategy, devices, cwd=script.parent)
+    result = python(code, str(command), "hparams.py", strategy, cwd=script.parent)
     assert output(result).splitlines()[-1] == "trained"
 
 

@@ -16,6 +16,7 @@ from torch_lab.errors import (
     CheckpointNotFound,
     RunNotFound,
 )
+from torch_lab.store import find
 from torch_lab.store.claim import claim
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
@@ -186,6 +187,23 @@ class TestDamage:
         artifacts.run()
         self.damage(artifacts, 2)
         assert artifacts.batch("00_digits-hparams_v0:best") == 1
+
+    def test_of_a_run_that_goes_on_what_it_has_by_now(self, artifacts: Artifacts) -> None:
+        artifacts.run(batches=(1, 2), status="running")
+        directory = RunDirectory(artifacts.root / "00_digits-hparams_v0")
+        lock = Lock.acquire(directory, lost_after=60)
+        before = find.resolve(directory.name, artifacts.root)[0]
+        newer = artifacts.entry(directory, 3)
+        RecordWriter(directory, lock, before.record).update(
+            checkpoints=(newer, replace(newer, name="last"))
+        )
+        for batch in (1, 2):
+            (artifacts.folder() / f"step-{batch}.ckpt").unlink()
+        assert resolve.of_run(before, "last", say=artifacts.said.append).path.stem == "step-3"
+        assert artifacts.said == []
+        with pytest.raises(CheckpointNotFound, match="no checkpoint 'best'"):
+            resolve.of_run(before, "best", say=artifacts.said.append)
+        lock.release()
 
     def test_none_left(self, artifacts: Artifacts) -> None:
         artifacts.run()

@@ -161,8 +161,7 @@ PROBLEMS = """\
   line 7: trainer.int: unknown key; did you mean "init"?
   line 8: trainer.init.model: comes from what the configuration script returns; remove it
   line 8: trainer.init.max_epoch: unknown key; did you mean "max_epochs"?
-  line 8: trainer.init.gpus: unknown key; there are accelerator, strategy, devices, num_nodes, \
-precision, logger, callbacks, fast_dev_run, max_epochs, min_epochs, max_steps, min_steps, ...
+  line 8: trainer.init.gpus: unknown key; in Lightning 2 it is devices, with accelerator
   line 8: trainer.init.max_steps: expected an int, got '4' (str)
   line 9: trainer.fit.weights_only: may not be set: no checkpoint that could run code is loaded; \
 remove it

@@ -35,8 +35,10 @@ def test_scripts_one_after_another_and_nothing_left(lab: Lab, tmp_path: Path) ->
     lab.append('\nprint("a word of the experiment")\n')
     before, folder = files(lab), tmp_path / "temporary"
     folder.mkdir()
-    done = lab.do("lab", "check", HPARAMS, wrong, "none.py", env={"TMPDIR": str(folder)})
+    scripts = [f"{EXPERIMENT}/__main__.py", HPARAMS, wrong, "none.py"]
+    done = lab.do("lab", "check", *scripts, env={"TMPDIR": str(folder)})
     assert done.status == 2
+    assert f"left out, as they hold no hyperparameters: {EXPERIMENT}/__main__.py\n" in done.err
     first, second, third = done.out.split("\n\n")
     assert first.startswith(f"{HPARAMS}: nothing found\n  tried on ")
     assert second.startswith(f"{wrong}: 1 error\n  error (limit): trainer.init.limit_train_batches")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers import Project, wait_for
+from zygote import Zygote
 
 PROJECT = Path(__file__).parents[1] / "projects" / "drill"
 FOLDER = "drilled/experiments/00_drilled"
@@ -96,6 +97,17 @@ def planted(root: Path) -> Project:
     return project
 
 
+def drilled(project: Project, zygote: Zygote, *words: str, status: int = 0, **env: str) -> str:
+    """Drill scripts; what is said of them."""
+    log = project.root.parent / "said.txt"
+    errors = log.with_suffix(".err")
+    command = ("lab", "check", *words, "--drill")
+    pid = zygote.start(*command, cwd=project.root, log=log, errors=errors, env=env)
+    found = zygote.wait(pid)
+    assert found == status, f"exit {found}\n{log.read_text()}\n{errors.read_text()}"
+    return log.read_text()
+
+
 def left_behind(project: Project) -> list[str]:
     """Files that were not there before, but for Python's own."""
     return sorted(
@@ -108,28 +120,29 @@ def left_behind(project: Project) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("faults", [STATES, DATA], ids=["states", "data"])
-def test_what_is_lost_is_named(tmp_path: Path, faults: dict[str, tuple[str, ...]]) -> None:
+def test_what_is_lost_is_named(
+    tmp_path: Path, zygote: Zygote, faults: dict[str, tuple[str, ...]]
+) -> None:
     project, temporary = planted(tmp_path / "project"), tmp_path / "tmp"  # too long for sockets
     temporary.mkdir()
     scripts = [f"{FOLDER}/{name}.py" for name in faults]  # one command: torch is imported once
-    words = ("lab", "check", *scripts, "--drill", "-s", "trainer.init.max_epochs=1")
-    env = {"TMPDIR": str(temporary)}
-    done = project.command(*words, env=env, status=1, timeout=1400)
-    parts = re.split(r"^drill of 00_drilled/(\w+): .*\n", done.stdout, flags=re.MULTILINE)
+    words = (*scripts, "-s", "trainer.init.max_epochs=1")
+    output = drilled(project, zygote, *words, status=1, TMPDIR=str(temporary))
+    parts = re.split(r"^drill of 00_drilled/(\w+): .*\n", output, flags=re.MULTILINE)
     said = dict(zip(parts[1::2], parts[2::2], strict=True))
     assert list(said) == list(faults)
     wrong = [(fault, text) for fault, texts in faults.items() for text in texts
              if text not in said[fault]]  # fmt: skip
-    assert not wrong, done.stdout
+    assert not wrong, output
     assert not list(temporary.glob("torch-lab*"))
     assert left_behind(project) == ["pyproject.toml"]
 
 
 @pytest.mark.timeout(900)
-def test_sound_code_is_exact_wherever_it_is_killed(tmp_path: Path) -> None:
+def test_sound_code_is_exact_wherever_it_is_killed(tmp_path: Path, zygote: Zygote) -> None:
     project = planted(tmp_path / "project")
-    done = project.command("lab", "check", f"{FOLDER}/hparams.py", "--drill", timeout=800)
-    first, uninterrupted, *rest = done.stdout.splitlines()
+    output = drilled(project, zygote, f"{FOLDER}/hparams.py")
+    first, uninterrupted, *rest = output.splitlines()
     assert first == "drill of 00_drilled/hparams: 2 epochs of at most 4 batches"
     assert uninterrupted.startswith("  uninterrupted: 8 batches, ")
     assert rest == [
@@ -145,21 +158,20 @@ def test_sound_code_is_exact_wherever_it_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_runs_of_several_processes(tmp_path: Path) -> None:
+def test_runs_of_several_processes(tmp_path: Path, zygote: Zygote) -> None:
     project = planted(tmp_path / "project")
     sets = ("trainer.init.devices=2", "trainer.init.strategy=ddp", "trainer.init.max_epochs=1")
     words = [word for each in sets for word in ("-s", each)]
-    words = ["lab", "check", f"{FOLDER}/hparams.py", "--drill", *words]
-    done = project.command(*words, timeout=800)
-    assert "\nexact: killed 3 times, it went on" in done.stdout
+    output = drilled(project, zygote, f"{FOLDER}/hparams.py", *words)
+    assert "\nexact: killed 3 times, it went on" in output
 
 
-def test_code_that_does_not_train(tmp_path: Path) -> None:
+def test_code_that_does_not_train(tmp_path: Path, zygote: Zygote) -> None:
     project = planted(tmp_path / "project")
     project.write(f"{FOLDER}/broken.py", 'hparams = {"config": {"fault": None}}\n')
-    done = project.command("lab", "check", f"{FOLDER}/broken.py", "--drill", status=1, timeout=240)
-    assert "does not train: KeyError: 'workers'" in done.stdout
-    assert "Traceback (most recent call last):" in done.stdout
+    output = drilled(project, zygote, f"{FOLDER}/broken.py", status=1)
+    assert "does not train: KeyError: 'workers'" in output
+    assert "Traceback (most recent call last):" in output
 
 
 def test_a_signal_ends_it_with_all_that_it_started(tmp_path: Path) -> None:

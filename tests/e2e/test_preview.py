@@ -87,7 +87,7 @@ def test_the_batch_is_the_first_that_a_run_is_trained_on(previewed, workers):
         ([KINDS, "--split", "vall"], '--split vall: no such split\ndid you mean "val"?'),
         ([KINDS, "3"], "lab preview takes one script, got"),
         ([KINDS, "3"], "only with --split predict there may be more words, for infer_config"),
-        ([KINDS, "--out", "x.jpg"], "--out takes a .png file, got x.jpg"),
+        ([KINDS, "--out", "x.jpg"], "--out takes a .png file, got x.jpg\nwrite `--out x.png`"),
         ([KINDS, "--out", "folder.png"], "--out folder.png: this is a folder"),
         ([KINDS, "-n", "257"], "--samples takes 256 at most, got 257"),
         ([KINDS, "-n", "few"], "--samples takes a positive number"),

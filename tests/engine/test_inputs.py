@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import IterableDataset, TensorDataset
 
 from torch_lab.data import DataLoader
-from torch_lab.engine.inputs import Inputs
+from torch_lab.engine.inputs import Inputs, predictable
 from torch_lab.experiment import Configuration
 
 SEED = 4
@@ -87,6 +89,29 @@ def test_a_datamodules_hooks() -> None:
     assert module.train_dataloader().seed == SEED
     assert [type(each) for each in module.val_dataloader()] == [DataLoader, DataLoader]
     assert [each.pad for each in module.val_dataloader()] == [False, False]
+
+
+class Positional(pl.LightningDataModule):
+    def predict_dataloader(self) -> Any:
+        return [TorchDataLoader(TensorDataset(torch.arange(10.0)), 4), plain()]
+
+
+class Predicting(pl.LightningModule):
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> Any:
+        return batch[0]
+
+
+def test_lightning_predicts_on_loaders_however_they_are_written(tmp_path: Path) -> None:
+    data = Positional()
+    predictable(data)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's own, of workers and of torch
+        first, second = trainer.predict(Predicting(), datamodule=data)
+    assert [each.tolist() for each in first] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(second) == 5
 
 
 def test_a_modules_own_hooks() -> None:

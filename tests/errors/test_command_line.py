@@ -6,6 +6,7 @@ import pytest
 from said import FOLDER, HPARAMS, MAIN, RUN, Lab
 
 H = HPARAMS
+EXPERIMENT = FOLDER.rpartition("/")[2]
 SET = (
     "--set takes KEY=VALUE, got {!r}\n"
     "for instance `--set lr=1e-3` or `--set trainer.init.max_epochs=5`"
@@ -102,6 +103,11 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
             " (new keys go into the script)",
         ),
         (
+            f"train {H} -s config.height=3",
+            "--set config.height=3: config has no height; there are lr, width, name, sizes"
+            " (new keys go into the script)",
+        ),
+        (
             f"train {H} -s chekpoint.keep=1",
             '--set chekpoint.keep=1: config has no chekpoint; did you mean "checkpoint"?'
             " (new keys go into the script)",
@@ -150,6 +156,11 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
             "lab_project/nope.py does not exist\nlab_project holds no Python scripts",
         ),
         ("train nope.py", "nope.py does not exist\nROOT holds no Python scripts"),
+        (f"train {EXPERIMENT}", f"{EXPERIMENT} does not exist\ndid you mean {H}?"),
+        (
+            f"infer {EXPERIMENT}/hparams",
+            f"{EXPERIMENT}/hparams does not exist\ndid you mean {H}?",
+        ),
         (
             f"train {H} -s trainer.init.logger=3",
             f"{H} --set trainer.init.logger=3: 1 problem in hparams\n"

@@ -135,6 +135,7 @@ def test_ambiguous_names_list_what_they_could_mean(artifacts: Path) -> None:
     [
         ("00_digit-hparams_v1", "00_digits-hparams_v1"),
         ("00_digits/hparam", "00_digits/hparams"),
+        ("00_digits/h", "Did you mean 00_digits/hparams?"),
         ("00_digits/hparam.py:best", "00_digits/hparams"),
     ],
 )

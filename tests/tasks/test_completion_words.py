@@ -12,7 +12,7 @@ from store.store_helpers import new_run, write_record
 from torch_lab.cli.completing import answers as answering
 from torch_lab.cli.completing.line import read
 from torch_lab.cli.completing.verbs import Place, usages, verb
-from torch_lab.cli.completion import script
+from torch_lab.cli.completion import _short, script
 from torch_lab.cli.main import LAB_VERBS, VERBS
 from torch_lab.errors import UsageError
 from torch_lab.store.record import CheckpointEntry, MetricSummary
@@ -285,6 +285,10 @@ def test_replies_are_quoted_for_bash(typed, reply):
 def test_a_word_that_goes_on_is_followed_by_no_space_and_home_stays_home():
     replies = read("train ~/p", BREAKS).replies([Candidate("~/proj~/", more=True)])
     assert list(replies) == ["~/proj\\~/"]
+
+
+def test_a_remark_that_is_too_long_ends_with_a_word():
+    assert _short("word " * 20) == "word " * 11 + "…"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -19,7 +19,7 @@ from torch_lab.store.record import Best, MetricSummary, Parent, Record, RecordWr
 from torch_lab.store.values import Opaque
 from torch_lab.tasks import diff as task
 from torch_lab.tasks.diff import Side
-from torch_lab.tasks.diff.report import printable
+from torch_lab.tasks.table import printable
 
 PACKAGE = "lab_project"
 FOLDER = f"{PACKAGE}/experiments/00_digits"
@@ -109,6 +109,15 @@ def test_hyperparameters_key_by_key(lab, capsys):
     assert set(data) == {f"config.{key}" for key in ("lr", "betas", "gone", "on", "deep.new")}
 
 
+def test_a_section_that_one_side_leaves_empty_is_no_value(lab, capsys):
+    stored(lab, "a_v0", hparams={"task": {}, "config": {"a": {}, "b": {}}})
+    stored(lab, "a_v1", hparams={"task": {"name": "x"}, "config": {"a": {}, "b": 1}})
+    assert found(capsys, "a_v0", "a_v1")["hparams"] == {
+        "task.name": {"b": "x"},
+        "config.b": {"a": {}, "b": 1},
+    }
+
+
 def test_what_can_only_be_shown_is_compared_by_its_text(lab, capsys):
     stored(lab, "a_v0", hparams={"config": {"act": Opaque("torch.nn.ReLU")}})
     stored(lab, "a_v1", hparams={"config": {"act": Opaque("torch.nn.ReLU")}})
@@ -174,6 +183,7 @@ def test_machine_and_packages(lab, capsys):
     passing = {
         "MASTER_PORT": "1",
         "PL_GLOBAL_SEED": "3",
+        "TORCHINDUCTOR_CACHE_DIR": "/tmp/torchinductor",
         "TORCH_LAB_X": "1",
         "OMP_NUM_THREADS": "7",
     }
@@ -242,6 +252,23 @@ code
     assert code[1]["removed"] == 2
     assert code[0]["diff"] == ""
     assert code[0]["why"] == "not text"
+
+
+def test_a_file_that_has_only_moved(lab, capsys):
+    lab.write(f"{PACKAGE}/old.py", "a = 1\n")
+    for name in ("twin", "twins"):
+        lab.write(f"{PACKAGE}/{name}.py", "b = 2\n")
+    stored(lab, "a_v0")
+    (lab.root / PACKAGE / "old.py").rename(lab.root / PACKAGE / "new.py")
+    for name in ("twin", "twins"):
+        (lab.root / PACKAGE / f"{name}.py").rename(lab.root / PACKAGE / f"other_{name}.py")
+    text = said(capsys, "a_v0", "--now", "--stat")
+    assert f"{PACKAGE}/{{old.py -> new.py}}" in text
+    assert text.count("renamed") == 1
+    assert text.count("added, +1 -0") == 2  # whose twin is whose, nobody knows
+    moved = next(each for each in found(capsys, "a_v0", "--now")["code"] if each["why"])
+    paths = {"a": f"{PACKAGE}/old.py", "b": f"{PACKAGE}/new.py"}
+    assert moved | paths | {"why": "renamed", "status": "changed"} == moved
 
 
 def test_the_diff_is_one_that_patch_takes(lab, capsys, tmp_path):

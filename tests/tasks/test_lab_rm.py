@@ -141,11 +141,45 @@ def test_filters_choose(lab, capsys):
     failed, completed = stored(lab, status="failed"), stored(lab)
     said(capsys, "status=failed", "--yes")
     assert lab.runs() == [completed.name]
-    assert said(capsys, "status=failed") == "nothing to delete\n"
+    assert said(capsys, "status=failed") == "no run meets that: nothing to delete\n"
     with pytest.raises(UsageError, match=r"runs are named .* and filtered") as caught:
         cli.command([completed.name, "status=failed"])
     assert caught.value.hint == "Give names of runs or filters, not both."
     assert failed.name not in lab.runs()
+
+
+def test_patterns_of_names_choose(lab, capsys):
+    living = stored(lab, "00_digits-wide", status="running")
+    gone, other = stored(lab, "00_digits-small"), stored(lab, "01_other-hparams")
+    holder = Lock.acquire(living, lost_after=60)
+    with pytest.raises(RunNotFound, match="no run's name is like '02_\\*'"):
+        cli.command(["00_*", "02_*", "--yes"])
+    text = said(capsys, "00_*", "--yes")
+    assert "it is running" in text  # a pattern chooses as filters do: what lives just stays
+    assert sorted(lab.runs()) == [living.name, other.name]
+    assert gone.name not in lab.runs()
+    with pytest.raises(UsageError, match="1 run can't be deleted"):
+        cli.command(["00_*", other.name, "--yes"])
+    holder.release()
+
+
+def test_a_name_of_several_runs_says_how_all_of_them_are_meant(lab):
+    stored(lab), stored(lab)
+    with pytest.raises(RunNotFound) as caught:
+        cli.command(["00_digits"])
+    assert str(caught.value.hint).endswith(" `lab rm '00_digits*'` takes them all.")
+
+
+def test_dev_runs_are_neither_the_newest_nor_the_best(lab, capsys):
+    def of(loss: float, **fields: Any) -> str:
+        return stored(lab, metrics={"loss": MetricSummary(loss, loss, loss)}, **fields).name
+
+    of(0.9)
+    best, dev = of(0.5), of(0.0, dev_run=2)
+    said(capsys, "name=" + dev, "--keep", "newest=1", "--yes")
+    assert dev in lab.runs()  # where there are no others they count
+    said(capsys, "--keep", "best=1:loss", "--keep", "newest=1", "--yes")
+    assert lab.runs() == [best]
 
 
 def test_a_damaged_run_can_go(lab, capsys):
@@ -576,6 +610,15 @@ def test_of_a_run_only_its_best_checkpoint_stays(lab, capsys):
     assert names(run) == []
     assert listed(run.checkpoints) == []
     assert lab.runs() == [run.name]
+
+
+def test_a_metric_that_is_no_number_is_no_change(lab, capsys):
+    run = with_checkpoints(lab)
+    entries = json.loads(run.record_file.read_text())["checkpoints"]
+    changed(run, checkpoints=[each | {"metrics": {"loss": "NaN"}} for each in entries])
+    text = said(capsys, "--keep", "checkpoints=best", "--yes")
+    assert text.endswith("deleted 3 checkpoints, 5.0 kB\n")
+    assert names(run) == ["best"]
 
 
 def test_what_other_rules_keep_stays_whole(lab, capsys):

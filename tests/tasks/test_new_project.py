@@ -249,3 +249,6 @@ def test_more_words_than_one_folder():
     error = refused("my", "project")
     assert error.message == "lab init takes one folder, got 2"
     assert error.hint == 'with spaces in it, quote it: `lab init "my project"`'
+    error = refused("")
+    assert error.message == "lab init got a name without a letter"
+    assert error.hint == "is a variable empty?"

@@ -108,7 +108,7 @@ def test_a_beginning_of_many_names_has_a_pattern_that_takes_them_all(root: Path)
             "lab plot writes a page (.html) or a picture (.png, .svg, .pdf), got 'curves.jpg'\n"
             "`--out curves.html`, or `--out curves.png`",
         ),
-        ("00_* --out c.png --x tim", "--x 'tim'\ndid you mean \"time\"?"),
+        ("00_* --out c.png --x tim", "there is no axis 'tim'\ndid you mean \"time\"?"),
         ("00_* --out folder.png", "folder.png is a folder\nname a file in it"),
         (
             "00_* --out c.png --smooth 3",

@@ -13,6 +13,7 @@ from plotted_runs import searched, stored, write_run
 from torch_lab.tasks.plot.charts import charts
 from torch_lab.tasks.plot.comparison import PlottedRun, colors, plotted
 from torch_lab.tasks.plot.picture import picture
+from torch_lab.tasks.table import cut
 
 PIL = pytest.importorskip("PIL.Image")
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -62,3 +63,19 @@ def test_values_that_are_no_numbers_are_gaps(tmp_path: Path) -> None:
     write_run(tmp_path, "00_a-hparams_v0", rows)
     runs = plotted([stored(tmp_path, "00_a-hparams_v0")])
     assert drawn(runs, ".pdf", smooth=0.1).startswith(b"%PDF")
+    assert drawn(runs, ".svg").count(b"NaN or inf throughout") == 1
+
+
+def test_a_value_between_two_that_are_no_numbers_is_seen(tmp_path: Path) -> None:
+    rows = [(i, 0, {"loss": 1.0 if i == 50 else "nan"}) for i in range(100)]
+    write_run(tmp_path, "00_a-hparams_v0", rows)
+    run = plotted([stored(tmp_path, "00_a-hparams_v0")])[0]
+    with PIL.open(io.BytesIO(drawn([run]))) as image:
+        assert rgb(run.color) in {color for _, color in image.convert("RGB").getcolors(1 << 24)}
+
+
+def test_a_long_name_does_not_push_the_others_apart(tmp_path: Path) -> None:
+    runs = [*many(tmp_path, 3), *many(tmp_path, 1, name="00_digits-" + "very_" * 30 + "long")]
+    text = drawn(runs, ".svg").decode()
+    assert cut(runs[-1].name, 44) in text
+    assert "very_" * 10 not in text

@@ -176,6 +176,22 @@ def test_texts_and_tokens_are_read(look):
     assert int(tokens[1]) == int(tokens[0]) + 1
 
 
+def test_tokens_stand_beside_the_text_that_they_are_of():
+    ids, text = torch.tensor([[9, 7, 0], [4, 18, 29915]]), ["sad awful", "not very very"]
+    given = leaves([{"input_ids": ids, "text": text, "labels": torch.tensor([0, 1])}])
+    x = next(leaf for leaf in given if leaf.path == "input_ids")
+    label = next(leaf for leaf in given if leaf.path == "labels")
+    made = group("train", given, (x, label), look_of(x), {}, 2)
+    assert made.content == Table(
+        [
+            ["label", "input_ids", "text"],
+            ["0", "9 7 0", "sad awful"],
+            ["1", "4 18 29915", "not very very"],
+        ]
+    )
+    assert report._leaf_row(x)[3:5] == ("0", "29915")
+
+
 def test_several_classes_of_a_sample_are_listed_and_counted(look):
     found = look("several")
     assert any("," in row[0] for row in rows(found)[1:])

@@ -102,6 +102,17 @@ def test_a_run_that_never_had_a_number_is_never_best(runs: list[StoredRun]) -> N
     found = task.ranked(runs, "loss/validate", "min")
     assert [run.brief.name[-1] for run in found] == ["2", "3", "0", "1", "4"]
     assert [run.brief.name[-1] for run in task.ranked(runs, "score", "max")] == list("543210")
+    with pytest.raises(RunNotFound, match='"loss/validate" was never a number in 1 run'):
+        task.ranked([run for run in runs if run.brief.name[-1] == "5"], "loss/validate", "min")
+
+
+def test_a_dev_run_is_never_best_where_there_are_others(project: Project, lab_runs: Any) -> None:
+    metrics = {"loss/validate": MetricSummary(0.0, 0.0, 0.0)}
+    store(project.artifacts, 8, 0, metrics, lr=1.0, fields={"dev_run": 2})
+    assert names(lab_runs("--best", "loss/validate")) == ["v2"]
+    lines = lab_runs("--group-by", "lr", "--best", "loss/validate").splitlines()[2:]
+    assert {line.split()[0] for line in lines} == {"0.1", "0.01", "0.001"}
+    assert names(lab_runs("--best", "loss/validate", "lr=1.0")) == ["v8"]
 
 
 def test_of_equal_runs_the_newer_comes_first(project: Project) -> None:
@@ -208,6 +219,8 @@ def test_groups_of_what_is_the_same_but_for_the_seed(project: Project) -> None:
     several = grouped(find.runs(project.artifacts), ["hparams"]).groups
     assert len(several) == 5
     assert {group.values["experiment"] for group in several} == {"00_net", "01_other"}
+    alone = next(group for group in several if group.values["experiment"] == "01_other")
+    assert alone.values["hparams"] == "all alike"  # told apart within their experiment
 
 
 def test_names_are_as_short_as_they_can_be(project: Project) -> None:
@@ -227,7 +240,7 @@ def test_runs_that_are_judged_by_different_metrics_are_not_mixed(project: Projec
     with pytest.raises(UsageError) as caught:
         grouped(find.runs(project.artifacts), ["lr"])
     assert str(caught.value) == (
-        "these runs are judged by different metrics, or by none\nname one: --best METRIC"
+        "these runs are judged by different metrics, or by none\nname one: --best loss/validate"
     )
     found = grouped(find.runs(project.artifacts), ["lr"], metric="f1/validate")
     assert [len(group.scores) for group in found.groups] == [1, 0, 0]

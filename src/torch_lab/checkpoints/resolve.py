@@ -18,6 +18,7 @@ from torch_lab.errors import (
     ServerError,
 )
 from torch_lab.store import find
+from torch_lab.store import record as records
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import CRASH, UNFINISHED, CheckpointEntry, Parent
@@ -179,6 +180,8 @@ def of_run(run: StoredRun, name: str, *, say: Callable[[str], None], server: boo
             _tell_age(run, entry, say)
             return Found(path, name, run)
         except (CheckpointDamaged, CheckpointNotFound) as error:
+            if (by_now := _gone_on(run)) is not None:
+                return of_run(by_now, name, say=say, server=server)
             why = error.message
             if task is not None and entry is candidates[0]:
                 found = _instead(run, task, name, error, say)
@@ -189,6 +192,15 @@ def of_run(run: StoredRun, name: str, *, say: Callable[[str], None], server: boo
                 raise
             say(f"{why}; trying the one before it")
     raise CheckpointDamaged(f"run {run.record.name} has no sound checkpoint {name!r} or before it")
+
+
+def _gone_on(run: StoredRun) -> StoredRun | None:
+    """A run under way as it is by now, if it has saved and deleted since it was read."""
+    if run.status not in UNFINISHED:
+        return None
+    record = records.read(run.directory)
+    known, saved = ([each.file for each in r.checkpoints] for r in (run.record, record))
+    return None if known == saved else run.changed(record=record)
 
 
 def _tell_age(run: StoredRun, entry: CheckpointEntry, say: Callable[[str], None]) -> None:

@@ -74,7 +74,21 @@ def _drill(parsed: Parsed) -> int:
         raise UsageError("--drill has no --json", hint="leave one of them out")
     from torch_lab.tasks.drill import drill
 
-    return drill([Path(word) for word in parsed.words], assignments(parsed.all("--set")))
+    return drill(_scripts(parsed.words), assignments(parsed.all("--set")))
+
+
+def _scripts(words: Sequence[str]) -> list[Path]:
+    """The scripts that are named; of several, those that hold hyperparameters."""
+    from torch_lab.experiment.listing import among
+    from torch_lab.utils.paths import display
+
+    scripts, others = among([Path(word) for word in words])
+    if not scripts:
+        return others
+    if others:
+        names = ", ".join(map(display, others[:4])) + ", …" * (len(others) > 4)
+        print(f"left out, as they hold no hyperparameters: {names}", file=sys.stderr)
+    return scripts
 
 
 def _check(parsed: Parsed) -> int:
@@ -87,7 +101,7 @@ def _check(parsed: Parsed) -> int:
 
     reports: list[Report] = []
     color = colorful(sys.stdout)
-    for report in check([Path(word) for word in parsed.words], overrides):
+    for report in check(_scripts(parsed.words), overrides):
         if reports and not parsed.has("--json"):
             print()
         reports.append(report)

@@ -94,8 +94,14 @@ def _lines(shell: str, words: Sequence[str]) -> list[str]:
     if program in ("lab", "torch-lab") or program in VERBS:
         if shell == "bash":
             return list(read.replies(found))
-        return [f"{each.text}\t{each.about[:_ABOUT]}" for each in found]
+        return [f"{each.text}\t{_short(each.about)}" for each in found]
     return []
+
+
+def _short(about: str) -> str:
+    if len(about) <= _ABOUT:
+        return about
+    return about[: _ABOUT - 1].rpartition(" ")[0] + " …"
 
 
 def _without_variables(words: Sequence[str]) -> list[str]:

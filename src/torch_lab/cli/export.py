@@ -54,6 +54,7 @@ def command(argv: Sequence[str]) -> int | None:
         return 0
     _require_words(parsed)
     from torch_lab import settings
+    from torch_lab.store import find
     from torch_lab.tasks.export.options import ExportOptions, out_file
     from torch_lab.utils.interrupts import end_at_once
     from torch_lab.utils.paths import absolute
@@ -68,9 +69,11 @@ def command(argv: Sequence[str]) -> int | None:
         trust=parsed.has("--trust"),
     )
     ours = settings.load(Path.cwd())
-    with end_at_once():
-        from torch_lab.tasks.export import exporting, report
     try:
+        if not run.endswith(".ckpt"):  # a misspelt name is told before torch is imported
+            find.resolve(run, ours.artifacts, lost_after=ours.lost_after)
+        with end_at_once():
+            from torch_lab.tasks.export import exporting, report
         done = exporting.export(options, ours, _say)
     except RunNotFound as error:
         name_server(error)

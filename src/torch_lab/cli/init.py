@@ -39,6 +39,8 @@ def command(argv: Sequence[str]) -> int | None:
         words = " ".join(parsed.words)
         hint = f'with spaces in it, quote it: `lab init "{words}"`'
         raise UsageError(f"lab init takes one folder, got {len(parsed.words)}", hint=hint)
+    if parsed.words == [""]:
+        raise UsageError("lab init got a name without a letter", hint="is a variable empty?")
     from torch_lab.tasks import init as task
 
     made = task.init(Path(*parsed.words), parsed.one("--name"))

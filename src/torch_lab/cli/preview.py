@@ -107,7 +107,8 @@ def _check_out(out: str | None) -> None:
     if out is None:
         return
     if not out.lower().endswith(".png"):
-        raise UsageError(f"--out takes a .png file, got {out}", hint=f"write `--out {out}.png`")
+        hint = f"write `--out {Path(out).with_suffix('.png')}`" if Path(out).name else None
+        raise UsageError(f"--out takes a .png file, got {out}", hint=hint)
     if Path(out).is_dir():
         raise UsageError(f"--out {out}: this is a folder")
 

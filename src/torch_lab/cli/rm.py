@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     Option("--keep", "RULE", "delete all but what a rule keeps; repeat it for more", repeats=True),
-    Option("--group-by", "KEY", "with --keep: in each group of runs with the same KEY"),
+    Option("--group-by", "KEY,…", "with --keep: in each group of runs with the same value"),
     Option("--yes", help="without asking", short="-y"),
     Option(
         "--force",
@@ -31,6 +31,7 @@ lab rm FILTER… [options]                 those that meet filters, as `lab runs
 lab rm [FILTER…] --keep RULE [options]   all of these but some
 
   lab rm 00_digits-hparams_v3 3f2a
+  lab rm '00_digits-*'                                     all whose names are like this
   lab rm status=failed 'created<2025-11-01'
   lab rm experiment=00_digits --keep best=3:loss/validate --keep newest=5
   lab rm --keep newest=2 --group-by script
@@ -41,10 +42,11 @@ lab rm [FILTER…] --keep RULE [options]   all of these but some
 Says what would go and how much that is, then asks; nothing is deleted unless the answer is yes.
 A RULE is newest=N; best=N:METRIC, with :min or :max behind it where the name doesn't tell; or
 checkpoints=NAME,…: what no other rule keeps loses its other checkpoints (checkpoints=none: all)
-instead of being deleted; an interrupted run keeps its last. Never deleted: a run that lives. Only
-with --force: one that another starts from, one that waits in a queue, one that is not yet on a
-configured server. Links are deleted, never what they lead to. Numbers are not used again. The
-ClearML server's tasks are left alone.
+instead of being deleted; an interrupted run keeps its last. The newest and the best are never dev
+runs where there are others. Never deleted: a run that lives. Only with --force: one that another
+starts from, one that waits in a queue, one that is not yet on a configured server. Links are
+deleted, never what they lead to. Numbers are not used again. The ClearML server's tasks are left
+alone.
 """
 
 
@@ -88,7 +90,8 @@ def _delete(choice: Choice, parsed: Parsed, lost_after: float) -> int:
     sys.stdout.write(task.describe(choice, width=terminal_width(sys.stdout)))
     sys.stdout.flush()
     if not (choice.going or choice.slimmed):
-        print("nothing to delete")
+        unmet = parsed.words and not choice.chosen
+        print("no run meets that: nothing to delete" if unmet else "nothing to delete")
         return 0
     if not parsed.has("--yes") and not _confirmed(task.question(choice)):
         print("nothing was deleted")

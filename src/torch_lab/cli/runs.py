@@ -49,7 +49,8 @@ KEY is name, id, status, reason, experiment, script, project, parent, host, seed
 epoch, a metric (its last value; METRIC.min and METRIC.max are its extremes), a hyperparameter:
 config.lr, or lr; or anything else in run.json: checkpoints.best.epoch, ledger.ended, slurm.job.
 Of a list, KEY=VALUE also asks whether VALUE is in it. A run under way has its epoch, the time left
-in seconds (left) and batches a second (rate). With --server, where is local, server or both; the
+in seconds (left) and batches a second (rate). --best and --group-by pass over dev runs, which
+overfit on purpose, where there are others. With --server, where is local, server or both; the
 server's runs are those of the projects that runs here belong to, or with a filter on `project` of
 any.
 """
@@ -132,7 +133,7 @@ def _listing(
     sort, mode = parsed.one("--sort"), None
     if metric is None:
         chosen = task.select(runs, filters, sort=sort, limit=limit)
-    elif chosen := task.select(runs, filters):
+    elif chosen := task.contenders(task.select(runs, filters)):
         task.require_metric(metric, chosen)
         mode = parsed.one("--mode") or task.mode_of(chosen, metric)
         chosen = task.ranked(chosen, metric, mode)[: limit or 1]
@@ -155,10 +156,9 @@ def _groups(parsed: Parsed, chosen: list[StoredRun], total: int, ours: Settings)
 
     if not chosen:
         return _json([]) if parsed.has("--json") else task.nothing(total, ours.artifacts)
-    words = (parsed.one("--group-by") or "").split(",")
     found = grouped(
         chosen,
-        [key for word in words if (key := word.strip())],
+        task.group_keys(parsed.one("--group-by") or ""),
         metric=parsed.one("--best"),
         mode=parsed.one("--mode"),
         sort=parsed.one("--sort"),

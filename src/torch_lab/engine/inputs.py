@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities import CombinedLoader
 from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch.utils.data import DataLoader as TorchDataLoader
 
-from torch_lab.data import NotExact, address_seed, make_exact, seeded
+from torch_lab.data import DataLoader, NotExact, address_seed, make_exact, seeded
 from torch_lab.experiment import Configuration
 
 _LOADERS = -2  # stands in the address where a batch number would: the draws of a loader's hook
@@ -90,6 +91,32 @@ class Inputs:
             combined.flattened, self._seed, pad=training, none_idle=not training
         )
         return left
+
+
+def predictable(owner: Any) -> None:
+    """Have Lightning predict on what `owner.predict_dataloader` gives, however it is written.
+
+    Lightning makes each loader anew, with the arguments that it noted in the hook and a batch size
+    of its own: `DataLoader(dataset, 8)` has two then, and fails.
+    """
+    hook = owner.predict_dataloader
+
+    @functools.wraps(hook)
+    def named() -> Any:
+        loaders = hook()
+        for each in loaders if isinstance(loaders, (list, tuple)) else [loaders]:
+            _name_arguments(each)
+        return loaders
+
+    owner.predict_dataloader = named
+
+
+def _name_arguments(loader: Any) -> None:
+    noted = vars(loader) if type(loader) in (TorchDataLoader, DataLoader) else {}
+    values, names = noted.get("__pl_saved_args", ()), noted.get("__pl_saved_arg_names", ())
+    if values and len(values) == len(names):
+        noted["__pl_saved_kwargs"].update(zip(names, values, strict=True))
+        noted["__pl_saved_args"] = noted["__pl_saved_arg_names"] = ()
 
 
 def _reloaded(hook: Any) -> int:

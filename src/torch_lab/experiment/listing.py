@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch_lab.experiment.finding import CONFIGURATION
@@ -37,6 +37,20 @@ def scripts(directory: Path) -> list[str]:
         (name for name in names if _defines_hparams(directory / f"{name}.py")),
         key=lambda name: (name != "hparams", name),
     )
+
+
+def among(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Those that may hold hyperparameters, and an experiment's other files, as `00_digits/*.py`
+    names them; all where none does, and what is not there at all."""
+    others = [
+        each
+        for each in files
+        if each.suffix == ".py"
+        and (each.parent / CONFIGURATION).is_file()
+        and each.is_file()
+        and (each.name.startswith("_") or not _defines_hparams(each))
+    ]
+    return ([each for each in files if each not in others], others) if others else (list(files), [])
 
 
 def _defines_hparams(script: Path) -> bool:

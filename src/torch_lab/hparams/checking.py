@@ -60,6 +60,19 @@ TASK: dict[str, Kind] = {
     **_WITHOUT_MEANING,
 }
 _MOVED = {"task.init": "what it holds stands in task itself, one level up"}
+_OLD = {
+    "gpus": "devices, with accelerator",
+    "num_processes": "devices, with accelerator",
+    "distributed_backend": "strategy",
+    "resume_from_checkpoint": 'the section "checkpoint"',
+    "checkpoint_callback": "enable_checkpointing",
+    "weights_summary": "enable_model_summary",
+    "progress_bar_refresh_rate": "enable_progress_bar",
+    "stochastic_weight_avg": "the callback StochasticWeightAveraging",
+    "auto_lr_find": "the callback LearningRateFinder",
+    "auto_scale_batch_size": "the callback BatchSizeFinder",
+    "replace_sampler_ddp": "use_distributed_sampler",
+}
 _TRAINER_DEFAULTS = {
     "max_epochs": -1,
     "num_sanity_val_steps": 0,
@@ -204,8 +217,17 @@ class _Checker:
         names = [*known]
         for key in values:
             if key not in names:
-                better = _MOVED.get(f"{where}{key}") or suggestion(str(key), names)
+                better = _moved(where, key) or suggestion(str(key), names)
                 self.problems.append(f"{where}{key}: unknown key; {better}")
+
+
+def _moved(where: str, key: Any) -> str | None:
+    """Where the key of one place belongs instead."""
+    if where in ("", "trainer.") and key in trainer_kwargs("init"):
+        return f'did you mean "trainer.init.{key}"?'
+    if where == "trainer.init." and key in _OLD:
+        return f"in Lightning 2 it is {_OLD[key]}"
+    return _MOVED.get(f"{where}{key}")
 
 
 def _checkpoint_section(values: dict[str, Any]) -> CheckpointSection:

@@ -84,6 +84,8 @@ def _put(hparams: dict[str, Any], key: str, value: Any, config_type: Any) -> Non
 
 def _sections_like(key: str) -> list[str]:
     """The section that a key which is unknown in `config` may have been meant for."""
+    if key.startswith("config."):
+        return []
     section = nearest(key.partition(".")[0], SECTIONS)
     return [section] if section else []
 

@@ -298,8 +298,9 @@ def _instead(text: str, known: Sequence[StoredRun]) -> str:
     from difflib import get_close_matches  # slow to import, and needed only here
 
     names = {name: name for run in known for name in (run.folder, "/".join(_script(run)))}
-    close = get_close_matches(text.removesuffix(".py"), names, n=3, cutoff=0.6)
-    if close:
+    word = text.removesuffix(".py")
+    begun = [name for name in names if "/" in word and name.startswith(word)]
+    if close := begun[:3] or get_close_matches(word, names, n=3, cutoff=0.6):
         return f"Did you mean {' or '.join(close)}?"
     return f"The newest: {_listed(known)}"
 

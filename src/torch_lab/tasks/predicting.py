@@ -19,6 +19,7 @@ from torch_lab.checkpoints import weights
 from torch_lab.checkpoints.resolve import Found
 from torch_lab.data import make_exact
 from torch_lab.engine import trainer as trainers
+from torch_lab.engine.inputs import predictable
 from torch_lab.engine.ranks import Follower, Lead, is_follower
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.translation import misconfiguration
@@ -127,8 +128,10 @@ def _data(configuration: Configuration, hparams: Hparams) -> tuple[dict[str, Any
     """What to predict on, and `trainer.init` with who shares it out to several devices."""
     init = dict(hparams.trainer.init)
     if configuration.datamodule is not None:
+        predictable(configuration.datamodule)
         return {"datamodule": configuration.datamodule}, init
     if configuration.predict_dataloaders is None:  # the module has them itself
+        predictable(getattr(configuration.module, "_orig_mod", configuration.module))
         return {}, init
     loaders, left = make_exact(configuration.predict_dataloaders, hparams.seed or 0, pad=False)
     # Lightning's own sharing fails where there are more devices than samples.

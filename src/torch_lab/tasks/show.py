@@ -19,7 +19,16 @@ from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record, 
 from torch_lab.tasks import ledger
 from torch_lab.tasks.env import facts
 from torch_lab.tasks.runs import duration, live, run_data
-from torch_lab.tasks.table import MISSING, ago, colored_status, columns, flatten, moment, number
+from torch_lab.tasks.table import (
+    MISSING,
+    ago,
+    colored_status,
+    columns,
+    flatten,
+    moment,
+    number,
+    printable,
+)
 from torch_lab.utils.files import file_sizes
 from torch_lab.utils.metric_names import is_variant
 from torch_lab.utils.text import format_duration, format_size, plural, suggestion
@@ -109,7 +118,7 @@ def _mirror(run: StoredRun) -> Mirror | None:
 def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     record = view.run.record
     if record.reason:
-        yield "reason", record.reason
+        yield "reason", printable(record.reason)
     yield "id", record.id
     yield "experiment", record.experiment
     yield "script", record.script

@@ -66,6 +66,13 @@ def colored_status(cell: str) -> str:
     return f"\x1b[{color}m{cell}\x1b[0m" if color else cell
 
 
+def printable(text: str) -> str:
+    """A text of foreign origin, in which nothing steers the terminal."""
+    return "".join(
+        char if char.isprintable() or char == "\t" else repr(char)[1:-1] for char in text
+    )
+
+
 def number(value: float | None) -> str:
     """A metric's value."""
     return MISSING if value is None else f"{value:.4g}"

@@ -17,7 +17,7 @@ LONGEST = 20_000  # lines of a file that are still compared one by one
 class FileDifference:
     """One file that differs; `before` or `after` is None where only the other side has it.
 
-    `lines` is a unified diff, empty where the file isn't text or is too long.
+    `lines` is a unified diff, empty where the file isn't text, is too long or has only moved.
     """
 
     before: str | None
@@ -49,6 +49,8 @@ def differences(a: Side, b: Side) -> tuple[list[FileDifference], int]:
     """
     mine, yours = _chosen(a, b), _chosen(b, a)
     found, same = [], 0
+    for old, new in _renamed(mine, yours):
+        found.append(FileDifference(mine.pop(old)[0], yours.pop(new)[0], why="renamed"))
     for key in sorted({*mine, *yours}):
         before, after = mine.get(key), yours.get(key)
         if before is not None and after is not None and before[1] == after[1]:
@@ -75,6 +77,24 @@ def _chosen(side: Side, other: Side) -> dict[_Key, _File]:
         if not (own and _is_said(key[1], content, side, other)):
             chosen[key] = (path, content)
     return chosen
+
+
+def _renamed(mine: Mapping[_Key, _File], yours: Mapping[_Key, _File]) -> list[tuple[_Key, _Key]]:
+    """The files that B has under another name, where there is no doubt which."""
+    left, right = _by_content(mine, yours), _by_content(yours, mine)
+    pairs = [(left[content], right[content]) for content in left if content in right]
+    return [(old[0], new[0]) for old, new in pairs if len(old) == len(new) == 1]
+
+
+def _by_content(
+    files: Mapping[_Key, _File], others: Mapping[_Key, _File]
+) -> dict[bytes, list[_Key]]:
+    """The files that aren't among the others, but for empty ones."""
+    found: dict[bytes, list[_Key]] = {}
+    for key, (_, content) in files.items():
+        if key not in others and content.strip():
+            found.setdefault(content, []).append(key)
+    return found
 
 
 def _strangers(side: Side, other: Side) -> list[PurePosixPath]:

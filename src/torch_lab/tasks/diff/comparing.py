@@ -53,7 +53,7 @@ class Comparison:
 def compare(a: Side, b: Side) -> Comparison:
     """What differs between two sides."""
     code, same = (None, 0) if a.code is None or b.code is None else differences(a, b)
-    hparams = _section(_flat(a.hparams), _flat(b.hparams))
+    hparams = _section(*_flattened(a.hparams, b.hparams))
     return Comparison(
         a,
         b,
@@ -95,8 +95,18 @@ def _form(value: Any) -> str:
     return json.dumps(encode(value), sort_keys=True)
 
 
-def _flat(hparams: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return None if hparams is None else flatten(hparams)
+def _flattened(
+    *hparams: Mapping[str, Any] | None,
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Both under dotted keys; a dict that only one of them leaves empty has no value of its own."""
+    a, b = (None if each is None else flatten(each) for each in hparams)
+    if a is None or b is None:
+        return a, b
+    sections = {key.rpartition(".")[0] for key in (*a, *b)}
+    return (
+        {key: value for key, value in a.items() if value != {} or key not in sections},
+        {key: value for key, value in b.items() if value != {} or key not in sections},
+    )
 
 
 def _given(facts: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

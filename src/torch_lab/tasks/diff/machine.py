@@ -11,8 +11,16 @@ from torch_lab.utils.text import format_size
 # Of Slurm's variables most are of one job; these are of how it was asked for.
 _SLURM = ("SLURM_JOB_PARTITION", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS", "SLURM_GPUS_ON_NODE")
 # Others differ between two runs for no reason that matters: Lightning's are what hparams say,
-# torch-lab's are where and how a run is kept.
-_PASSING = ("MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED", "PL_SEED_WORKERS", "TORCH_LAB_")
+# torch-lab's are where and how a run is kept, and libraries set some themselves on being imported.
+_PASSING = (
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "PL_GLOBAL_SEED",
+    "PL_SEED_WORKERS",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_LAB_",
+)
 
 
 def comparable(environment: Mapping[str, Any]) -> dict[str, Any]:

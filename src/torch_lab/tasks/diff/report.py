@@ -10,7 +10,7 @@ from torch_lab.store.record import Best
 from torch_lab.tasks.diff.code import FileDifference
 from torch_lab.tasks.diff.comparing import Comparison, Pair, Section
 from torch_lab.tasks.diff.sides import Side
-from torch_lab.tasks.table import MISSING, columns, layout, number, plain
+from torch_lab.tasks.table import MISSING, columns, layout, number, plain, printable
 from torch_lab.utils.metric_names import is_variant, usual_mode
 from torch_lab.utils.text import plural
 
@@ -192,13 +192,6 @@ def _diff(lines: Sequence[str], paint: Paint) -> Iterator[str]:
     for line in lines[2:]:
         code = {"@": _BLUE, "+": _GREEN, "-": _RED}.get(line[:1])
         yield paint(printable(line), code) if code else printable(line)
-
-
-def printable(text: str) -> str:
-    """A text of foreign origin, in which nothing steers the terminal."""
-    return "".join(
-        char if char.isprintable() or char == "\t" else repr(char)[1:-1] for char in text
-    )
 
 
 def _painted(text: str, code: str) -> str:

@@ -146,7 +146,7 @@ class _Values:
         try:
             return cls(_as_recorded(script_hparams(experiment.script)), (note,))
         except TorchLabError:
-            return cls(None, (note,))
+            return cls(None, (f"hyperparameters aren't compared: {note}",))
 
 
 def _loaded(

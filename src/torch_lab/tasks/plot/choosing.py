@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from torch_lab.errors import RunNotFound, UsageError
@@ -13,8 +12,6 @@ from torch_lab.store.find import DAMAGED, StoredRun
 from torch_lab.tasks import runs as listing
 from torch_lab.utils.text import plural
 
-_SIGNS = frozenset("=<>!~")
-_WILD = frozenset("*?[")
 _EXAMPLE = "`lab plot experiment=00_digits --out curves.html` takes all that meet a filter"
 
 
@@ -30,7 +27,7 @@ def chosen(
     if not words:
         raise UsageError("lab plot takes runs", hint=f"`lab runs` lists them; {_EXAMPLE}")
     known = find.runs(settings.artifacts, lost_after=settings.lost_after)
-    conditions = [word for word in words if _is_condition(word, cwd)]
+    conditions = [word for word in words if listing.is_filter(word, cwd)]
     found = [
         run
         for word in words
@@ -43,10 +40,6 @@ def chosen(
     return listing.select(once, sort=sort, limit=limit)
 
 
-def _is_condition(word: str, cwd: Path) -> bool:
-    return bool(_SIGNS & set(word)) and not (cwd / word).exists()
-
-
 def _meeting(
     conditions: Sequence[str], known: Sequence[StoredRun], settings: Settings
 ) -> list[StoredRun]:
@@ -54,35 +47,21 @@ def _meeting(
     found = [run for run in listing.select(known, filters) if run.status != DAMAGED]
     if not found:
         count = plural(len(known), "run")
-        raise _none(
-            f"none of {count} in {settings.artifacts} meets {' and '.join(conditions)}",
-            known,
-            settings,
-        )
+        unmet = f"none of {count} in {settings.artifacts} meets {' and '.join(conditions)}"
+        raise listing.none_found(unmet, known, settings.artifacts)
     return found
 
 
-def _none(message: str, known: Sequence[StoredRun], settings: Settings) -> RunNotFound:
-    if known:
-        return RunNotFound(message, hint="`lab runs` lists them, with the same filters")
-    return RunNotFound(
-        f"no runs yet in {settings.artifacts}", hint="`train HPARAMS` makes the first"
-    )
-
-
 def _named(word: str, known: Sequence[StoredRun], settings: Settings, cwd: Path) -> list[StoredRun]:
-    if _WILD & set(word) and not (cwd / word).exists():
-        found = [r for r in known if fnmatchcase(r.brief.name, word) and r.status != DAMAGED]
-        if not found:
-            raise _none(f"no run's name is like {word!r}", known, settings)
-        return found
+    if listing.is_pattern(word, cwd):
+        sound = [run for run in known if run.status != DAMAGED]
+        return listing.like(word, sound, settings.artifacts)
     try:
         run, checkpoint = find.resolve(
             word, settings.artifacts, cwd=cwd, lost_after=settings.lost_after
         )
     except RunNotFound as error:
-        if not error.unknown and "/" not in word:
-            error.hint = f"{error.hint} `lab plot '{word}*' …` takes them all."
+        listing.offer_all(error, word, f"lab plot '{word}*' …")
         raise
     if checkpoint is not None:
         raise UsageError(

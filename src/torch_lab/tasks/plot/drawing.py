@@ -45,7 +45,7 @@ def check(wanted: Wanted) -> None:
             hint="`--out curves.html`, or `--out curves.png`",
         )
     if wanted.axis not in AXES:
-        raise UsageError(f"--x {wanted.axis!r}", hint=suggestion(wanted.axis, AXES))
+        raise UsageError(f"there is no axis {wanted.axis!r}", hint=suggestion(wanted.axis, AXES))
     if wanted.out.is_dir():
         raise UsageError(f"{display(wanted.out)} is a folder", hint="name a file in it")
     _require("plotly" if ending in PAGE else "matplotlib")

@@ -8,20 +8,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from torch_lab.tasks.plot.charts import Chart, Part
 from torch_lab.tasks.plot.comparison import PlottedRun, colors
-from torch_lab.tasks.plot.curves import Curve, span
+from torch_lab.tasks.plot.curves import Curve, Floats, span
 from torch_lab.tasks.plot.thinning import smoothed, thin
+from torch_lab.tasks.table import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 MOST_CHARTS = 12
 _POINTS = 600  # of a curve: more than a chart has dots across
 _FEW = 30  # points that are worth a mark each
 _DENSE = 200  # … and that are too many for a dotted line
-_LISTED = 40  # runs in the legend
+_LISTED, _LABEL = 40, 44  # runs in the legend, and characters of each
 _DASHES = {"train": (0, (1.2, 1.6)), "test": (0, (5, 1.5, 1.2, 1.5))}
 _WIDTH = {"step": 0.8}
 _STYLE: dict[Any, Any] = {
@@ -118,7 +122,7 @@ def _legend(runs: Sequence[PlottedRun]) -> Iterator[tuple[Any, str]]:
     if len(runs) == 1:
         return
     for run in runs[:_LISTED]:
-        yield Line2D([], [], color=run.color, linewidth=2.5), _label(run.name)
+        yield Line2D([], [], color=run.color, linewidth=2.5), _label(cut(run.name, _LABEL))
     if len(runs) > _LISTED:
         yield Line2D([], [], linewidth=0), f"and {len(runs) - _LISTED} more"
 
@@ -153,6 +157,9 @@ def _draw(axes: Axes, runs: Sequence[PlottedRun], chart: Chart, pen: _Pen) -> No
     axes.set_title(chart.title, loc="left", fontsize=10.5, fontweight="bold")
     axes.set_xlabel(f"time ({pen.unit})" if pen.unit else pen.axis, fontsize=8.5)
     axes.margins(x=0.02)
+    if not any(np.isfinite(curve.value).any() for curve in drawn):
+        axes.text(0.5, 0.5, "NaN or inf throughout", transform=axes.transAxes, ha="center")
+        axes.set_yticks([])
     if len(parts) > 1:
         _key(axes, parts, pen)
 
@@ -193,3 +200,11 @@ def _curve(
     if len(places) <= _FEW:
         look = look | {"marker": "o", "markersize": 2.5 if len(places) > 1 else 5}
     axes.plot(places, values, **look)
+    alone = _alone(values)
+    axes.plot(places[alone], values[alone], ".", color=look["color"], markersize=3)
+
+
+def _alone(values: Floats) -> NDArray[np.bool_]:
+    """The values between two that are no numbers, of which a line shows nothing."""
+    known = np.isfinite(np.concatenate(([np.nan], values, [np.nan])))
+    return known[1:-1] & ~known[:-2] & ~known[2:]

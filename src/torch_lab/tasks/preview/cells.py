@@ -73,7 +73,8 @@ def group(
     texts = _titles(label, names, count)
     captions = _captions(leaves, count)
     if x is None or look.kind in ("values", "text", "other"):
-        return Group(name, _table(x, look, texts, captions, count), _said(look.said))
+        table = _table(x, look, texts, captions, count)
+        return Group(name, _with_texts(table, leaves, parts, captions), _said(look.said))
     if look.kind == "signal":
         cells = _signals(x, label, texts, captions)
         return Group(name, cells, _said(look.said, _curves_said(cells)))
@@ -194,6 +195,23 @@ def _table(x: Leaf | None, look: Look, texts: list[str], captions: list[str], co
     for name, column in (("label", texts), ("sample", captions)):
         if any(column):
             rows = [[cell, *row] for cell, row in zip([name, *column], rows, strict=False)]
+    return Table(rows)
+
+
+def _with_texts(
+    table: Table, leaves: Sequence[Leaf], parts: tuple[Leaf | None, ...], captions: Sequence[str]
+) -> Table:
+    """The table with what else is written in a batch: the sentences that tokens are of, say."""
+    rows = table.rows
+    for leaf in leaves:
+        values = leaf.values[: len(rows) - 1]
+        known = leaf.shared or any(leaf is each for each in parts)
+        if known or not all(isinstance(each, str) for each in values):
+            continue
+        texts = [words(each, 60) for each in values]
+        if texts and texts != list(captions[: len(texts)]):
+            column = [leaf.path, *texts, *[""] * (len(rows) - 1 - len(texts))]
+            rows = [[*row, cell] for row, cell in zip(rows, column, strict=True)]
     return Table(rows)
 
 

@@ -224,6 +224,8 @@ def _picture(axes: Axes, cell: Cell) -> None:
 
 
 def _signal(axes: Axes, cell: Cell, limits: tuple[float, float] | None) -> None:
+    from matplotlib.patheffects import withStroke
+
     assert cell.curves is not None
     length = cell.curves.shape[1]
     if len(cell.curves) > MANY_CURVES:
@@ -241,8 +243,10 @@ def _signal(axes: Axes, cell: Cell, limits: tuple[float, float] | None) -> None:
             axes.set_ylim(*limits)
     axes.tick_params(labelsize=6.5, colors=_FAINT, length=2, width=0.5, pad=1.5, direction="in")
     axes.tick_params(axis="y", pad=-3)
+    axes.set_axisbelow(False)
     for label in axes.get_yticklabels():
         label.set_horizontalalignment("left")
+        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])  # over curves
     for spine in axes.spines.values():
         spine.set(color=_LINE, linewidth=0.8)
 

@@ -15,7 +15,8 @@ Kind = Literal["image", "signal", "values", "text", "other"]
 _COLORS = (1, 3, 4)  # channels that are gray, colors, colors and their opacity
 _FEW = 32  # so many numbers are read, more are looked at
 _FIRST = ("x", "image", "images", "pixel_values", "img", "input", "inputs", "data", "audio")
-_TEXTS = ("input_ids", "text", "texts", "features")
+_TOKENS = ("input_ids", "tokens", "token_ids")
+_TEXTS = (*_TOKENS, "text", "texts", "features")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def look_of(leaf: Leaf) -> Look:
         return Look("other")
     shape, whole = arrays[0].shape, arrays[0].dtype.kind in "iub"
     said = "of complex numbers the magnitude is shown" if arrays[0].dtype.kind == "c" else None
+    if whole and len(shape) == 1 and leaf.path.rpartition(".")[2] in _TOKENS:
+        return Look("text")
     return Look(_kind(shape, whole), said or _choice(shape))
 
 

@@ -19,6 +19,7 @@ from torch_lab.utils.text import plural
 _LISTED = 20  # classes
 _ENDS = 5
 _BAR = 30
+_EXACT = 1e9  # a whole number below is shown with all its digits
 
 
 def describe(preview: Preview, *, width: int | None = None) -> str:
@@ -99,7 +100,8 @@ def _leaf_row(leaf: Leaf) -> Any:
     found = statistics(leaf)
     if found is None:
         return leaf.path, _shape(leaf), leaf.type, "", "", "", ""
-    ends = (_number(found.low), _number(found.high), _number(found.mean))
+    whole = not leaf.type.startswith(("float", "bfloat", "complex"))
+    ends = (_number(found.low, whole), _number(found.high, whole), _number(found.mean))
     return leaf.path, _shape(leaf), leaf.type, *ends, _faults(found)
 
 
@@ -178,7 +180,9 @@ def _drawn(part: Part) -> int:
     return len(content.rows) - 1 if isinstance(content, Table) else len(content)
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, whole: bool = False) -> str:
+    if value is not None and whole and abs(value) < _EXACT:
+        return str(int(value))
     return "" if value is None else number(value)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch_lab.errors import StoreError, UsageError
+from torch_lab.errors import RunNotFound, StoreError, UsageError
 from torch_lab.settings import Settings
 from torch_lab.store import find
 from torch_lab.store.find import DAMAGED, StoredRun
@@ -72,34 +71,21 @@ def _chosen(
     words: Sequence[str], known: Sequence[StoredRun], settings: Settings
 ) -> tuple[list[StoredRun], bool]:
     """The runs that are meant, newest first, and whether they were named one by one."""
-    filters = [word for word in words if _is_filter(word)]
-    named = [word for word in words if word not in filters]
-    if filters and named:
+    filters = [word for word in words if listing.is_filter(word)]
+    names = [word for word in words if word not in filters]
+    if filters and names:
         raise UsageError(
-            f"runs are named ({named[0]}) and filtered ({filters[0]})",
+            f"runs are named ({names[0]}) and filtered ({filters[0]})",
             hint="Give names of runs or filters, not both.",
         )
-    if named:
-        return _of_names(named, known, settings), True
-    return listing.select(known, [listing.parse_filter(word) for word in filters]), False
-
-
-def _is_filter(word: str) -> bool:
-    if os.path.exists(word):  # noqa: PTH110  Path.exists can raise
-        return False
-    try:
-        listing.parse_filter(word)
-    except UsageError:
-        return False
-    return True
-
-
-def _of_names(
-    words: Sequence[str], known: Sequence[StoredRun], settings: Settings
-) -> list[StoredRun]:
-    """The runs that words name, as the artifacts folder lists them, newest first."""
-    meant = {_entry(word, known, settings) for word in words}
-    return [run for run in known if run.folder in meant]
+    if not names:
+        return listing.select(known, [listing.parse_filter(word) for word in filters]), False
+    patterns = [word for word in names if listing.is_pattern(word)]
+    meant = {_entry(word, known, settings) for word in names if word not in patterns}
+    one_by_one = bool(meant)
+    for pattern in patterns:
+        meant.update(run.folder for run in listing.like(pattern, known, settings.artifacts))
+    return [run for run in known if run.folder in meant], one_by_one
 
 
 def _entry(word: str, known: Sequence[StoredRun], settings: Settings) -> str:
@@ -141,11 +127,13 @@ def _resolved(
 ) -> tuple[StoredRun, str | None]:
     try:
         return find.resolve(word, settings.artifacts, lost_after=settings.lost_after)
-    except StoreError:
+    except StoreError as error:
         # A damaged run goes by its directory's name alone, or the beginning of it.
         damaged = [run for run in known if run.status == DAMAGED]
         matches = [run for run in damaged if word and run.folder.startswith(word)]
         if len(matches) != 1:
+            if isinstance(error, RunNotFound):
+                listing.offer_all(error, word, f"lab rm '{word}*'")
             raise
         return matches[0], None
 
@@ -155,7 +143,8 @@ def _spared(chosen: Sequence[StoredRun], rules: Rules, group_by: str | None) -> 
     for rule in rules.runs:
         if isinstance(rule, Best):
             _require_metric(chosen, rule.metric)
-    groups = [group.runs for group in listing.split(chosen, [group_by])] if group_by else [chosen]
+    keys = listing.group_keys(group_by or "")
+    groups = [group.runs for group in listing.split(chosen, keys)] if keys else [chosen]
     return {run.folder for runs in groups for rule in rules.runs for run in rule.kept(runs)}
 
 

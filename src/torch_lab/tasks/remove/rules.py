@@ -22,7 +22,7 @@ class Newest:
 
     def kept(self, runs: Sequence[StoredRun]) -> list[StoredRun]:
         """Those of the runs, which are the newest first, that stay."""
-        return list(runs[: self.count])
+        return listing.contenders(runs)[: self.count]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Best:
 
     def kept(self, runs: Sequence[StoredRun]) -> list[StoredRun]:
         """Those of the runs that stay; of equals the newer."""
+        runs = listing.contenders(runs)
         if self.metric not in listing.metrics_of(runs):
             return []
         mode = self.mode or self._mode(runs)

@@ -15,8 +15,10 @@ from torch_lab.tasks.runs.filters import Condition as Condition
 from torch_lab.tasks.runs.filters import Filter as Filter
 from torch_lab.tasks.runs.filters import parse_filter as parse_filter
 from torch_lab.tasks.runs.filters import select as select
+from torch_lab.tasks.runs.groups import group_keys as group_keys
 from torch_lab.tasks.runs.groups import split as split
 from torch_lab.tasks.runs.judging import MODES as MODES
+from torch_lab.tasks.runs.judging import contenders as contenders
 from torch_lab.tasks.runs.judging import mode_of as mode_of
 from torch_lab.tasks.runs.judging import ranked as ranked
 from torch_lab.tasks.runs.judging import require_metric as require_metric
@@ -27,6 +29,11 @@ from torch_lab.tasks.runs.meaning import metrics_of as metrics_of
 from torch_lab.tasks.runs.meaning import values_of as values_of
 from torch_lab.tasks.runs.table import nothing as nothing
 from torch_lab.tasks.runs.table import table as table
+from torch_lab.tasks.runs.words import is_filter as is_filter
+from torch_lab.tasks.runs.words import is_pattern as is_pattern
+from torch_lab.tasks.runs.words import like as like
+from torch_lab.tasks.runs.words import none_found as none_found
+from torch_lab.tasks.runs.words import offer_all as offer_all
 
 
 def told(runs: Sequence[StoredRun], *, again: bool = False) -> list[StoredRun]:

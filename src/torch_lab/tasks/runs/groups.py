@@ -11,7 +11,14 @@ from typing import Any
 from torch_lab.errors import UsageError
 from torch_lab.store.find import StoredRun
 from torch_lab.tasks.runs.filters import in_order
-from torch_lab.tasks.runs.judging import common_metric, mode_of, require_metric, scored
+from torch_lab.tasks.runs.judging import (
+    common_metric,
+    contenders,
+    mode_of,
+    require_metric,
+    scored,
+    usual_metric,
+)
 from torch_lab.tasks.runs.meaning import require_known, value_of
 from torch_lab.tasks.runs.table import shown
 from torch_lab.tasks.table import MISSING, layout, number, plain
@@ -99,12 +106,13 @@ def grouped(
     limit: int | None = None,
 ) -> Groups:
     """The runs by their values of these keys, the group with the best mean first."""
+    runs = contenders(runs)
     parts = split(runs, keys)
     metric = metric or common_metric(runs)
     if metric is None:
         raise UsageError(
             "these runs are judged by different metrics, or by none",
-            hint="name one: --best METRIC",
+            hint=f"name one: --best {usual_metric(runs) or 'METRIC'}",
         )
     require_metric(metric, runs)
     mode = mode or mode_of(runs, metric)
@@ -128,6 +136,11 @@ def _judged(group: Group, metric: str, mode: str) -> Group:
     return Group(group.values, group.runs, scores, found[0][1] if found else None)
 
 
+def group_keys(text: str) -> list[str]:
+    """The keys of `--group-by KEY,…`."""
+    return [key for word in text.split(",") if (key := word.strip())]
+
+
 def split(runs: Sequence[StoredRun], keys: Sequence[str]) -> list[Group]:
     """The runs by their values, unjudged, in the order in which their newest runs come."""
     for key in keys:
@@ -135,16 +148,23 @@ def split(runs: Sequence[StoredRun], keys: Sequence[str]) -> list[Group]:
             require_known(key, runs)
     if ALL in keys and len({run.brief.experiment for run in runs}) > 1:
         keys = ["experiment", *keys]  # other code with equal values is not the same
-    told = _told_apart(runs) if ALL in keys else {}
+    told = _told_apart_by_experiment(runs) if ALL in keys else {}
     found: dict[tuple[str, ...], tuple[dict[str, Any], list[StoredRun]]] = {}
     for run in runs:
         values = {
-            key: _alike(run, told) if key == ALL else value_of(run, key)
+            key: _alike(run, told[run.brief.experiment]) if key == ALL else value_of(run, key)
             for key in dict.fromkeys(keys)
         }
         same = tuple(_same(value) for value in values.values())
         found.setdefault(same, (values, []))[1].append(run)
     return [Group(values, tuple(members)) for values, members in found.values()]
+
+
+def _told_apart_by_experiment(runs: Sequence[StoredRun]) -> dict[str, dict[str, str]]:
+    members: dict[str, list[StoredRun]] = {}
+    for run in runs:
+        members.setdefault(run.brief.experiment, []).append(run)
+    return {name: _told_apart(each) for name, each in members.items()}
 
 
 def _told_apart(runs: Sequence[StoredRun]) -> dict[str, str]:

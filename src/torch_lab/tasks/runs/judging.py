@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import filterfalse
@@ -32,6 +33,17 @@ def common_metric(runs: Sequence[StoredRun]) -> str | None:
     """The metric that all of these runs are judged by."""
     names = {main_metric(run) for run in runs} - {None}
     return names.pop() if len(names) == 1 else None
+
+
+def usual_metric(runs: Sequence[StoredRun]) -> str | None:
+    """The metric that most of these runs are judged by."""
+    names = Counter(name for run in runs if (name := main_metric(run)) is not None)
+    return max(names, key=names.__getitem__, default=None)
+
+
+def contenders(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """The runs that are compared: not dev runs, which overfit on purpose, unless all are."""
+    return [run for run in runs if run.brief.dev_run is None] or list(runs)
 
 
 def direction(run: StoredRun, metric: str) -> str | None:
@@ -84,6 +96,8 @@ def scored(runs: Sequence[StoredRun], metric: str, mode: str) -> list[tuple[floa
 def _without(runs: Sequence[StoredRun], metric: str) -> RunNotFound:
     if not runs:
         return RunNotFound("there are no runs to choose from")
+    if metric in metrics_of(runs):
+        return RunNotFound(f'"{metric}" was never a number in {plural(len(runs), "run")}')
     return RunNotFound(
         f'none of {plural(len(runs), "run")} has a value of "{metric}"',
         hint=suggestion(metric, metrics_of(runs)),

@@ -10,7 +10,7 @@ from torch_lab.store.find import StoredRun
 from torch_lab.tasks.runs.judging import best_value, common_metric, direction, main_metric
 from torch_lab.tasks.runs.live import Live, live
 from torch_lab.tasks.runs.meaning import duration, value_of
-from torch_lab.tasks.table import MISSING, colored_status, layout, number, rough
+from torch_lab.tasks.table import MISSING, colored_status, layout, number, printable, rough
 from torch_lab.utils.text import plural
 
 _STATUS = 2
@@ -61,7 +61,7 @@ def shown(value: Any) -> str:
     """A value in a cell."""
     if value is None:
         return MISSING
-    return number(value) if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else printable(str(value))
 
 
 def nothing(total: int, artifacts: object) -> str:

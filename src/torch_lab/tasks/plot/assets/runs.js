@@ -32,7 +32,7 @@ function listRuns() {
 
 // In a few words what sets a run apart.
 function subtitle(run) {
-  const set = Object.entries(DATA.keys).slice(0, 3).map(([key, name]) => `${name} ${shownNumber(run.settings[key], 3)}`);
+  const set = Object.entries(DATA.keys).filter(([key]) => key in run.settings).slice(0, 3).map(([key, name]) => `${name} ${shownNumber(run.settings[key], 3)}`);
   const status = run.status === "completed" ? [] : [run.status];
   return [...status, ...set].join(", ");
 }
