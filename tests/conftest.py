@@ -19,6 +19,7 @@ __all__ = ["clearml_server", "shared_clearml_server"]
 @pytest.fixture(autouse=True)
 def _restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Environment, directory, import path and the tests' own modules are as before after each."""
+    os.environ.pop("COLUMNS", None)  # how wide a terminal is, a test says itself
     before, cwd, path, modules = dict(os.environ), Path.cwd(), list(sys.path), set(sys.modules)
     yield
     for name in set(sys.modules) - modules:

@@ -27,9 +27,11 @@ def is_about(bug: Bug, finding: dict[str, Any]) -> bool:
 
 
 def files(root: Path) -> set[str]:
-    """All that is in a project, but for what Python keeps beside its modules."""
-    found = (path for path in root.rglob("*") if "__pycache__" not in path.parts)
-    return {str(path.relative_to(root)) for path in found}
+    """All that is in a project, but for its data, and what Python keeps beside its modules."""
+    found = (path.relative_to(root) for path in root.rglob("*"))
+    return {
+        str(path) for path in found if path.parts[0] != "data" and "__pycache__" not in path.parts
+    }
 
 
 def wrong(names: list[str], found: list[Findings]) -> str:

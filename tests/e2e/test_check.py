@@ -79,6 +79,18 @@ def test_a_script_that_ends_its_process_ends_no_other(lab: Lab, line: str, words
     assert second.startswith("none.py: 1 error")
 
 
+def test_processes_that_an_experiment_leaves_are_ended_and_not_waited_for(lab: Lab) -> None:
+    lab.append(
+        "\nimport multiprocessing\n"
+        "shared = multiprocessing.get_context('fork').Manager().dict()\n"
+        "Path('left').write_text(str(multiprocessing.active_children()[0].pid))\n"
+    )
+    done = lab.do("lab", "check", HPARAMS)
+    assert done.status == 0, done.err
+    left = int((lab.root / "left").read_text())
+    wait_for(lambda: not Path(f"/proc/{left}").exists() if sys.platform == "linux" else True)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_who_ends_it_ends_the_experiment_too(
     lab: Lab, tmp_path: Path, signum: signal.Signals

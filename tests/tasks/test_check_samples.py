@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -133,7 +134,9 @@ def test_data_that_only_a_worker_can_load_is_no_fault() -> None:
 def test_missing_values_that_the_loss_copes_with_are_expected(loss: float, told: bool) -> None:
     targets = torch.tensor([[torch.nan], [1.0], [torch.nan], [0.0]])
     tried = source(DataLoader(TensorDataset(torch.randn(4, 3), targets), batch_size=2))
+    nowhere = SimpleNamespace(configuration=Path("nowhere.py"), root=Path("nowhere"))
     subject: Any = SimpleNamespace(
-        trial=Trial(sources=[tried], losses={"train": torch.tensor(loss)})
+        trial=Trial(sources=[tried], losses={"train": torch.tensor(loss)}),
+        plan=SimpleNamespace(experiment=nowhere),
     )
     assert any(each.code == "nan-data" for each in data(subject)) is told

@@ -214,6 +214,20 @@ def test_an_epochs_end_that_wants_more_data_is_no_more_than_a_warning(look: Look
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the device is there")
+def test_what_one_batch_is_too_few_for_is_a_note(look: Look) -> None:
+    report = look(
+        "class Near(TrainLabModule):\n"
+        "    def validation_step(self, batch, _):\n"
+        "        self.log('near', self(batch[0]).topk(99, dim=0).values.mean())\n"
+        "def train_config(config):\n"
+        "    made = module()\n"
+        "    made.__class__ = Near\n"
+        "    return parts(module=made)\n"
+    )
+    (found,) = report.findings
+    assert (found.level, found.hint) == ("note", "One batch was tried, which may be too few.")
+
+
 def test_a_device_that_is_not_there_and_the_rest_on_the_cpu(look: Look) -> None:
     main = "def train_config(config): return parts(module=module(nn.Linear(4, 2)))\n"
     report = look(main, '{"max_epochs": 3, "accelerator": "gpu"}')
@@ -323,6 +337,7 @@ def test_a_callback_that_fails(look: Look) -> None:
         'torch.save({}, Path(__file__).with_name("new.pt"))',
         'torch.save({}, Path(trainer.log_dir) / "new.pt")',
         "(lambda d: (d.mkdir(), (d / 'a').write_text('1')))(Path(__file__).with_name('new'))",
+        "(lambda d: (d.mkdir(exist_ok=True), (d / 'a').write_text('1')))(Path(__file__).parent)",
     ],
 )
 def test_what_a_callback_writes_is_deleted(look: Look, act: str) -> None:

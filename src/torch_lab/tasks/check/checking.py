@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -61,16 +62,14 @@ def _terminable() -> Iterator[None]:
 def _apart(script: Path, overrides: tuple[str, ...], folder: str) -> Report:
     """Examine in a child: whatever the experiment's code does there, the others are looked at."""
     sys.stdout.flush()
-    reading, writing = os.pipe()
+    # A file: a pipe would stay open as long as any process that the experiment has started.
+    answer = Path(folder, "report.json")
+    answer.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
-        os.close(reading)
-        _be(script, overrides, folder, writing)
-    os.close(writing)
+        _be(script, overrides, folder, answer)
     status = None
     try:
-        with os.fdopen(reading, "rb") as answer:
-            said = answer.read()
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
         if status is None:  # Ctrl-C, here or there
@@ -79,10 +78,11 @@ def _apart(script: Path, overrides: tuple[str, ...], folder: str) -> Report:
             os.waitpid(child, 0)
     if status == -signal.SIGINT:
         raise KeyboardInterrupt
+    said = answer.read_bytes() if status == 0 and answer.exists() else b""
     return Report.from_data(json.loads(said)) if said else Report(script, [_died(status)])
 
 
-def _be(script: Path, overrides: tuple[str, ...], folder: str, writing: int) -> NoReturn:
+def _be(script: Path, overrides: tuple[str, ...], folder: str, answer: Path) -> NoReturn:
     """Become the process that examines."""
     status = 1
     try:
@@ -92,8 +92,7 @@ def _be(script: Path, overrides: tuple[str, ...], folder: str, writing: int) -> 
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nor may it wait for an answer
             tempfile.tempdir = folder
             report = examine(script, overrides)
-            with os.fdopen(writing, "wb") as answer:
-                answer.write(json.dumps(report.as_data()).encode())
+            answer.write_text(json.dumps(report.as_data()))
         status = 0
     except BaseException:  # noqa: BLE001  the outermost edge: a mistake of ours, shown whole
         sys.excepthook(*sys.exc_info())
@@ -101,6 +100,8 @@ def _be(script: Path, overrides: tuple[str, ...], folder: str, writing: int) -> 
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
+        for process in multiprocessing.active_children():  # a Manager's outlives its maker
+            process.kill()
         os._exit(status)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, WeightedRandomSampler
 
+from torch_lab.tasks.check import mentions
 from torch_lab.tasks.check.failures import place, said
 from torch_lab.tasks.check.findings import Finding, error, note, warning
 from torch_lab.tasks.check.samples import (
@@ -25,6 +26,7 @@ from torch_lab.tasks.check.subject import Source, Subject
 
 _APART = 20.0  # times, that two stages' inputs are unlike in size
 _FEW = 8
+_MISSING = {"isnan", "isfinite", "nan_to_num", "nanmean", "nanmedian", "nansum"}
 
 
 def data(subject: Subject) -> Iterator[Finding]:
@@ -34,8 +36,8 @@ def data(subject: Subject) -> Iterator[Finding]:
         yield from _sampler(source)
         yield from _loaded(source)
         found = survey(source)
-        if not _copes(source, subject):
-            yield from _nan(source, found)
+        missing = () if _copes(source, subject) else _nan(source, found)
+        yield from (each for each in missing if not _expected(subject))
         if source.stage == "train":
             yield from _alike(source, found)
             yield from _scale(source, found)
@@ -103,6 +105,11 @@ def _copes(source: Source, subject: Subject) -> bool:
     return finite and any(_has_nan(each) for _, each in tensors(source.batch))
 
 
+def _expected(subject: Subject) -> bool:
+    """Whether the code looks for them, though not in the batch that was tried."""
+    return not _MISSING.isdisjoint(mentions.of(subject.plan.experiment).used)
+
+
 def _has_nan(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and bool(torch.isnan(tensor).any())
 
@@ -132,8 +139,10 @@ def _alike(source: Source, found: Survey) -> Iterator[Finding]:
     """Inputs that are the same for all samples."""
     if len(found.samples) < _FEW:
         return
-    for key, tensor in _input(found):
-        if bool((tensor == tensor[:1]).all()):
+    columns = list(_inputs(found))
+    # A mask or a grid may well be: something else differs then.
+    if all(bool((tensor == tensor[:1]).all()) for _, tensor in columns):
+        for key, _ in columns[:1]:
             yield warning(
                 "same-inputs",
                 f"{source.name}: {part(key)} is the same in all of {len(found.samples)} samples",
@@ -159,7 +168,7 @@ def _scale(source: Source, found: Survey) -> Iterator[Finding]:
                 None,
                 "Networks learn better from values around 0: divide by 255, then normalize.",
             )
-        elif low >= 0 and 0 < high <= 1.01 / 255:
+        elif low >= 0 and 0.5 / 255 < high <= 1.01 / 255:
             yield warning(
                 "scaled-twice",
                 f"{source.name}: {part(key)} has values {number(low)} to {number(high)} only",

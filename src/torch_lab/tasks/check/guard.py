@@ -150,6 +150,8 @@ class Guard:
             path, mode, flags = args
             writes = any(letter in (mode or "") for letter in "wax+") or flags & _WRITES
             return f"writes to {path}" if writes and not self._make(path) else None
+        if event == "os.mkdir" and os.path.lexists(_absolute(args[0])):
+            return None  # it fails, and exist_ok lets that pass
         if event in _MAKES:
             return None if self._make(args[_MAKES[event]]) else f"changes {args[_MAKES[event]]}"
         if event == "os.rename":

@@ -23,7 +23,13 @@ def keys(subject: Subject) -> Iterator[Finding]:
     if not isinstance(subject.config, Mapping):
         yield from _fields(subject, subject.config, said, "config")
         return
-    unread = [path for path in _paths(config) if not _is_read(path, subject.reads, said)]
+    chosen = _chosen(config, subject.reads, said)
+    unread = [
+        path
+        for path in _paths(config)
+        if not _is_read(path, subject.reads, said)
+        and not any(_kind(config, path[: end + 1]) in chosen for end in range(len(path)))
+    ]
     missed = dict(_missed(subject.reads.absent, unread))
     for path in unread:
         name = ".".join(("config", *path))
@@ -62,8 +68,21 @@ def _is_read(path: Path, reads: Reads, said: mentions.Mentions) -> bool:
     if any(each in reads.attributes for each in above):
         return said.somewhere(path[-1])
     if len(path) > 1 and not _is_watched(path, reads):
-        return path[:-1] in reads.named  # given away whole: who knows to whom
+        # Given away whole: who knows to whom. Or of a part that this trial doesn't come to.
+        return path[:-1] in reads.named or _is_read(path[:-1], reads, said)
     return path[-1] in said.texts
+
+
+def _chosen(config: Any, reads: Reads, said: mentions.Mentions) -> set[tuple[Path, bool]]:
+    """What kinds of keys were read that no line spells out: `config[config["model"]]`."""
+    return {_kind(config, path) for path in reads.named if not said.somewhere(path[-1])}
+
+
+def _kind(config: Any, path: Path) -> tuple[Path, bool]:
+    """The dict that a key is in, and whether it holds a dict itself."""
+    for key in path:
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return path[:-1], isinstance(config, Mapping)
 
 
 def _is_watched(path: Path, reads: Reads) -> bool:
@@ -86,6 +105,8 @@ def _missed(
 def _fields(subject: Subject, config: Any, said: mentions.Mentions, name: str) -> Iterator[Finding]:
     """The fields of a dataclass or the like that no line names."""
     if said.opaque:
+        return
+    if said.as_dict and not dataclasses.is_dataclass(config):
         return
     for field in _names(config):
         value = getattr(config, field, None)

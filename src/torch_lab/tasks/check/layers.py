@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
 _WATCHED = (_BatchNorm, _DropoutNd, *_RECTIFIERS)
+_MANY = 16  # units: fewer may all be silent for two samples by chance
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class Layer:
 
 
 @contextmanager
-def watching(module: nn.Module, layers: dict[str, Layer]) -> Iterator[None]:
+def watching(module: nn.Module, layers: dict[str, Layer], called: set[str]) -> Iterator[None]:
     """Inside, layers that are called are noted by their names."""
     handles: list[RemovableHandle] = []
     for name, each in module.named_modules():
+        handles.append(each.register_forward_pre_hook(partial(_note_call, called, name)))
         if isinstance(each, _WATCHED):
             handles.append(each.register_forward_pre_hook(partial(_note, layers, name)))
         if isinstance(each, _RECTIFIERS):
@@ -42,6 +44,10 @@ def watching(module: nn.Module, layers: dict[str, Layer]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _note_call(called: set[str], name: str, *_: Any) -> None:
+    called.add(name)
 
 
 def _note(layers: dict[str, Layer], name: str, module: nn.Module, args: Any) -> None:
@@ -54,7 +60,8 @@ def _note(layers: dict[str, Layer], name: str, module: nn.Module, args: Any) -> 
 def _noting_output(layers: dict[str, Layer], name: str) -> Callable[..., None]:
     def note(_module: nn.Module, _args: Any, output: Any) -> None:
         if isinstance(output, Tensor) and name in layers:
-            silent = output.numel() > 1 and not torch.count_nonzero(output.detach()).item()
+            units = output.numel() // max(len(output), 1) if output.dim() else 0
+            silent = units >= _MANY and not torch.count_nonzero(output.detach()).item()
             layers[name] = replace(layers[name], silent=silent)
 
     return note

@@ -26,6 +26,7 @@ from torch_lab.utils.text import plural
 _SHARE = 0.5  # of the samples looked at, to be more than chance
 _BYTES = 16  # of a sample: less may be equal by chance
 _FEW = 4
+_DIFFERENT = 0.9  # of the samples looked at
 _MOST = 2_000_000  # indices to go through
 
 
@@ -46,7 +47,7 @@ def leaks(subject: Subject) -> Iterator[Finding]:
 def _between(train: Source, other: Source, alone: bool) -> Iterator[Finding]:
     make = warning if alone else note  # beside another, the training data may be meant to be seen
     shared, count = _by_index(train, other)
-    if shared:
+    if shared and count >= _FEW:  # a graph is one sample, of which masks tell the parts
         yield make(
             "same-samples",
             f"{other.name} and {train.name} share {plural(shared, 'sample')}"
@@ -56,7 +57,7 @@ def _between(train: Source, other: Source, alone: bool) -> Iterator[Finding]:
         )
         return
     equal, looked = _by_content(survey(train), survey(other))
-    if looked >= _FEW and equal >= _SHARE * looked:
+    if looked >= _FEW and equal >= _SHARE * looked and not _repeats(survey(train)):
         yield make(
             "same-samples",
             f"{equal} of {looked} samples of {other.name} that were looked at are equal to samples"
@@ -72,7 +73,9 @@ def _by_index(train: Source, other: Source) -> tuple[int, int]:
     shared = 0
     for base, places in two:
         for known, theirs in one:
-            if base is known or _alike(base, known):
+            if (base is known and not _is_drawn(base)) or (
+                base is not known and _alike(base, known)
+            ):
                 shared += len(places & theirs)
     return shared, sum(len(places) for _, places in two)
 
@@ -87,6 +90,18 @@ def _origins(source: Source) -> list[tuple[Any, set[int]]]:
         base, place = origin(source.dataset, index)
         found.setdefault(id(base), (base, set()))[1].add(place)
     return list(found.values())
+
+
+def _is_drawn(dataset: Any) -> bool:
+    """Whether a dataset holds nothing for each sample, and makes another one each time."""
+    try:
+        length = len(dataset)
+        held = isinstance(dataset, (list, tuple)) or any(
+            _has(value, length) for value in getattr(dataset, "__dict__", {}).values()
+        )
+        return not held and _mark(dataset[0]) != _mark(dataset[0])
+    except Exception:  # noqa: BLE001  any, of the user's dataset
+        return False
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -129,6 +144,12 @@ def _by_content(train: Survey, other: Survey) -> tuple[int, int]:
     known = {mark for each in train.samples if (mark := _mark(each)) is not None}
     marks = [mark for each in other.samples if (mark := _mark(each)) is not None]
     return sum(mark in known for mark in marks), len(marks)
+
+
+def _repeats(train: Survey) -> bool:
+    """Whether there are so few different samples that equal ones are no wonder."""
+    marks = [mark for each in train.samples if (mark := _mark(each)) is not None]
+    return len(set(marks)) < _DIFFERENT * len(marks)
 
 
 def _mark(sample: Any) -> bytes | None:

@@ -36,8 +36,7 @@ def limits(subject: Subject) -> Iterator[Finding]:
 def batches(subject: Subject) -> int | float:
     """How many an epoch has; inf where nobody knows."""
     lengths = [each.length for each in subject.trial.of("train")]
-    limit = subject.plan.hparams.trainer.init.get("limit_train_batches", 1.0)
-    return planned_batches(limit, lengths)
+    return planned_batches(subject.plan.hparams.trainer.init, lengths)
 
 
 def _place(subject: Subject, key: str) -> str:

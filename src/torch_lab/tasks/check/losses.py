@@ -36,7 +36,7 @@ def losses(subject: Subject) -> Iterator[Finding]:
             yield from _swapped(call)
             yield from _logarithms(call)
         if call.name == "softmax":
-            yield from _over_samples(call)
+            yield from _over_samples(call, subject)
     yield from _sign(subject)
     yield from _not_finite(subject)
 
@@ -161,10 +161,14 @@ def _logarithms(call: Call) -> Iterator[Finding]:
         )
 
 
-def _over_samples(call: Call) -> Iterator[Finding]:
+def _over_samples(call: Call, subject: Subject) -> Iterator[Finding]:
     given = call.args[0] if call.args else call.kwargs.get("input")
     dim = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else None)
-    if isinstance(given, Tensor) and given.dim() == 2 and dim in (0, -2) and given.shape[1] > 1:
+    if not isinstance(given, Tensor) or given.dim() != 2 or dim not in (0, -2):
+        return
+    # Rows may be a graph's nodes or a bag's members; of all pairs either side may be meant.
+    rows, columns = given.shape
+    if rows != columns > 1 and any(each.samples == rows for each in subject.trial.of(call.stage)):
         yield warning(
             "softmax-over-samples",
             f"softmax over dim {dim} of {_n(given.shape)}: over the samples of a batch",

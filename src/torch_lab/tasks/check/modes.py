@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ast
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
 
 from torch import nn
 
@@ -40,7 +42,9 @@ def _eval(subject: Subject) -> Iterator[Finding]:
     still = [
         name
         for name, each in subject.trial.layers.items()
-        if not each.training and _matters(name, modules) and not modules[name].training
+        if not each.training
+        and _matters(name, modules, subject.trial.gradients)
+        and not modules[name].training
     ]
     if still:
         yield warning(
@@ -52,18 +56,20 @@ def _eval(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _matters(name: str, modules: Mapping[str, nn.Module]) -> bool:
+def _matters(name: str, modules: Mapping[str, nn.Module], reached: Container[str]) -> bool:
     """Whether it is dropout or normalization amid what is trained; what is frozen may stay so."""
     layer = modules.get(name)
     if layer is None:
         return False
-    own = list(layer.parameters())
-    if own:
-        return any(each.requires_grad for each in own)
-    if not _is_random(layer):
-        return False
-    around = modules.get(name.rpartition(".")[0], layer)
-    return any(each.requires_grad for each in around.parameters())
+    if any(True for _ in layer.parameters()):
+        return _is_trained(name, layer, reached)
+    above = name.rpartition(".")[0]
+    return _is_random(layer) and _is_trained(above, modules.get(above, layer), reached)
+
+
+def _is_trained(name: str, layer: nn.Module, reached: Container[str]) -> bool:
+    """Whether any of its parameters got a gradient."""
+    return any(each in reached for each, _ in layer.named_parameters(prefix=name))
 
 
 def _is_random(layer: nn.Module) -> bool:
@@ -136,4 +142,21 @@ def _always(subject: Subject) -> Iterator[Finding]:
 def _drops(call: Call) -> bool:
     share = call.kwargs.get("p", call.args[1] if len(call.args) > 1 else 0.5)
     training = call.kwargs.get("training", call.args[2] if len(call.args) > 2 else True)
-    return bool(training) and float(share) > 0
+    return bool(training) and float(share) > 0 and _by_default(call)
+
+
+def _by_default(call: Call) -> bool:
+    """Whether a line leaves it to F.dropout: who says training=True, or .train(), means it."""
+    file, _, line = (call.place or "").rpartition(":")
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.lineno <= int(line) <= (node.end_lineno or 0):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else None
+            name = node.func.id if isinstance(node.func, ast.Name) else name
+            named = any(each.arg == "training" for each in node.keywords)
+            if name in DROPPING and not named and len(node.args) < 3:
+                return True
+    return False

@@ -8,10 +8,13 @@ from typing import Any
 from pytorch_lightning.callbacks import BaseFinetuning
 from torch import Tensor, nn
 
+from torch_lab.tasks.check import mentions
 from torch_lab.tasks.check.findings import Finding, error, note, warning
 from torch_lab.tasks.check.spoken import listed
 from torch_lab.tasks.check.subject import Subject
 from torch_lab.utils.text import plural
+
+_HOLDERS = (nn.ModuleList, nn.ModuleDict)  # never called themselves
 
 
 def parameters(subject: Subject) -> Iterator[Finding]:
@@ -67,7 +70,7 @@ def _left_out(subject: Subject, trained: Mapping[str, nn.Parameter]) -> Iterator
         return
     loose = [n for n in trained if n in reached and n not in both]
     yield from _unoptimized(loose, note if _comes_later(subject) else warning)
-    yield from _ungraded([n for n in trained if n in both and n not in reached])
+    yield from _ungraded([n for n in trained if n in both and n not in reached], subject)
     yield from _idle([n for n in trained if n not in both and n not in reached])
 
 
@@ -111,7 +114,16 @@ def _unoptimized(names: list[str], told: Callable[..., Finding]) -> Iterator[Fin
         )
 
 
-def _ungraded(names: list[str]) -> Iterator[Finding]:
+def _ungraded(names: list[str], subject: Subject) -> Iterator[Finding]:
+    later = [each for each in names if _has_its_turn(each, subject)]
+    if later:
+        yield note(
+            "no-gradient",
+            f"{plural(len(later), 'parameter')} not used in the first batch: {listed(later)}",
+            None,
+            "Their layers wait for another batch, perhaps: for another task, epoch or draw.",
+        )
+    names = [each for each in names if each not in later]
     if names:
         yield warning(
             "no-gradient",
@@ -120,6 +132,22 @@ def _ungraded(names: list[str]) -> Iterator[Finding]:
             "Is the layer used in forward, and its output not detached? If it is to stay as it is:"
             " requires_grad=False.",
         )
+
+
+def _has_its_turn(parameter: str, subject: Subject) -> bool:
+    """Whether its layer was not called, and another beside it in a list was, or a line would."""
+    modules, parts = dict(subject.module.named_modules()), parameter.split(".")[:-1]
+    for end in range(1, len(parts) + 1):
+        name, above = ".".join(parts[:end]), ".".join(parts[: end - 1])
+        if name in subject.trial.called or isinstance(modules[name], _HOLDERS):
+            continue
+        if isinstance(modules[above], _HOLDERS):
+            beside = (f"{above}.{each}" for each, _ in modules[above].named_children())
+            if any(each in subject.trial.called for each in beside):
+                return True
+            name = above
+        return name.rpartition(".")[2] in mentions.of(subject.plan.experiment).used
+    return False
 
 
 def _idle(names: list[str]) -> Iterator[Finding]:
@@ -141,6 +169,9 @@ def _zero(subject: Subject, trained: Mapping[str, nn.Parameter]) -> Iterator[Fin
         if each.dim() > 1 and name in subject.trial.gradients
     }
     silent = [name for name, each in subject.trial.layers.items() if each.silent]
+    loss = subject.trial.losses.get("train")
+    if loss is not None and not loss.any():
+        return  # all is learned already, as it seems: a margin that is kept
     if weights and not any(weights.values()):
         yield warning(
             "zero-gradient",

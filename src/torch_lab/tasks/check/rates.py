@@ -9,6 +9,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -47,7 +48,11 @@ def _optimizer(optimizer: Optimizer, subject: Subject) -> Iterator[Finding]:
     groups = optimizer.param_groups
     if not groups:  # Lightning's stand-in where there is no optimizer
         return
+    if not all(isinstance(each.get("lr"), (int, float, Tensor)) for each in groups):
+        return  # one of the user's, which finds its own
     largest = max(float(each.get("initial_lr", each["lr"])) for each in groups)
+    if subject.trial.schedules and largest > 0:
+        largest = min(largest, max(_largest(each.scheduler) for each in subject.trial.schedules))
     clipped = subject.plan.hparams.trainer.init.get("gradient_clip_val")
     if largest < _LEAST:
         yield warning(
@@ -62,6 +67,17 @@ def _optimizer(optimizer: Optimizer, subject: Subject) -> Iterator[Finding]:
         )
     for group in groups:
         yield from _settings(kind, group)
+
+
+def _largest(scheduler: Any) -> float:
+    """The largest rate that a scheduler comes to: a factor may make something of any lr."""
+    if not isinstance(scheduler, LambdaLR):
+        return math.inf
+    try:
+        pairs = list(zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True))
+        return max(float(rate * f(n)) for rate, f in pairs for n in range(_STEPS))
+    except Exception:  # noqa: BLE001  any: a function of the user's, asked beyond its plan
+        return math.inf
 
 
 def _settings(kind: str, group: dict[str, Any]) -> Iterator[Finding]:
@@ -89,7 +105,7 @@ def planned_steps(subject: Subject, interval: str) -> int | None:
     """How often a scheduler steps in the whole training; None where nobody can tell."""
     init = subject.plan.hparams.trainer.init
     lengths = [each.length for each in subject.trial.of("train")]
-    batches = planned_batches(init.get("limit_train_batches", 1.0), lengths)
+    batches = planned_batches(init, lengths)
     accumulated = init.get("accumulate_grad_batches", 1)
     if batches in (math.inf, 0) or not isinstance(accumulated, int):
         return None
@@ -160,10 +176,12 @@ def _shape(
     most, least = max(rates), min(rates)
     first = max(float(each["initial_lr"]) for each in scheduler.optimizer.param_groups)
     begun = rates[: max(len(rates) // 2, 1)]
+    if _is_constant(scheduler):
+        return
     if most > 0 and most - least < 0.01 * most:
         what = f"hardly changes the learning rate in the {planned} planned {unit}s"
         yield _told(kind, unit, what)
-    elif isinstance(scheduler, (LambdaLR, LinearLR)) and most < _ALMOST * first:
+    elif _warms_up(scheduler) and most < _ALMOST * first and rates[-1] == most:
         what = f"comes to {number(most)} at most in the {planned} planned {unit}s, of {first:g}"
         yield _told(kind, unit, what)
     elif begun[-1] < _NOTHING * most and most == max(begun):
@@ -172,6 +190,20 @@ def _shape(
         yield _told(kind, unit, what)
     elif isinstance(scheduler, CosineAnnealingLR):
         yield from _cosine(scheduler, kind, unit, planned)
+
+
+def _warms_up(scheduler: LRScheduler) -> bool:
+    return isinstance(scheduler, (LambdaLR, LinearLR))
+
+
+def _is_constant(scheduler: LRScheduler) -> bool:
+    """Whether it is to leave the learning rate as it is, for ever."""
+    if not isinstance(scheduler, LambdaLR):
+        return False
+    try:
+        return all(f(n) == 1 for f in scheduler.lr_lambdas for n in (0, 1, 10**3, 10**6))
+    except Exception:  # noqa: BLE001  any: a function of the user's, asked beyond its plan
+        return False
 
 
 def _cosine(scheduler: CosineAnnealingLR, kind: str, unit: str, planned: int) -> Iterator[Finding]:

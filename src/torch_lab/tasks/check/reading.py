@@ -177,35 +177,61 @@ def _keeps_what_it_gets(called: Any) -> bool:
         parameters = inspect.signature(called).parameters.values()
     except (TypeError, ValueError):
         return False
-    return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
+    names = [each.name for each in parameters if each.kind is inspect.Parameter.VAR_KEYWORD]
+    return any(not _passes_on(called, name) for name in names)
+
+
+def _passes_on(called: Any, name: str) -> bool:
+    """Whether a function gives its `**kwargs` to another, which may be a library's."""
+    begun = vars(called).get("__init__", called) if isinstance(called, type) else called
+    try:
+        tree = ast.parse(dedent(inspect.getsource(begun)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    given = (
+        keyword.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg is None
+    )
+    return any(isinstance(each, ast.Name) and each.id == name for each in given)
 
 
 def _called_with_all(frame: types.FrameType) -> Iterable[Any]:
-    """What is called with `**` in the statement that a frame is at."""
-    for node in _calls_at(frame):
-        if any(keyword.arg is None for keyword in node.keywords):
-            found = _value(node.func, frame)
-            if found is not None:
-                yield found
+    """What is called with the `**` that a frame is at: the innermost such call around it."""
+    begin, end = _span(frame)
+    around = [node for node in _calls_in(frame) if _begin(node) <= begin and end <= _end(node)]
+    if around:
+        found = _value(max(around, key=_begin).func, frame)
+        if found is not None:
+            yield found
 
 
-def _calls_at(frame: types.FrameType) -> Iterable[ast.Call]:
-    lines = getlines(frame.f_code.co_filename)
-    first, last = _lines_of(frame)
+def _calls_in(frame: types.FrameType) -> Iterable[ast.Call]:
+    """The calls with `**` in a frame's file."""
     try:
-        tree = ast.parse(dedent("".join(lines[first - 1 : last])))
-    except SyntaxError:  # a part of a statement
+        tree = ast.parse("".join(getlines(frame.f_code.co_filename)))
+    except SyntaxError:  # it changed since it was imported
         return []
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [node for node in calls if any(each.arg is None for each in node.keywords)]
 
 
-def _lines_of(frame: types.FrameType) -> tuple[int, int]:
-    """The first and last line of what is being executed, as the compiler noted them."""
-    positions: Any = getattr(frame.f_code, "co_positions", lambda: ())
-    for index, (first, last, _, _) in enumerate(positions()):
-        if index == frame.f_lasti // 2 and first is not None and last is not None:
-            return first, last
-    return frame.f_lineno, frame.f_lineno
+def _begin(node: ast.Call) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _end(node: ast.Call) -> tuple[int, int]:
+    return node.end_lineno or 0, node.end_col_offset or 0
+
+
+def _span(frame: types.FrameType) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where what is being executed begins and ends, as the compiler noted it."""
+    places = list(frame.f_code.co_positions())
+    first, last, begin, end = places[frame.f_lasti // 2]
+    line = frame.f_lineno
+    return (first or line, begin or 0), (last or line, end or 0)
 
 
 def _value(node: ast.expr, frame: types.FrameType) -> Callable[..., Any] | None:

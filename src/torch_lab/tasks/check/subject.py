@@ -133,6 +133,7 @@ class Trial:
     configured: Any = None  # what configure_optimizers returned
     schedules: list[Schedule] = field(default_factory=list)
     layers: dict[str, Layer] = field(default_factory=dict)  # those that were called in training
+    called: set[str] = field(default_factory=set)  # modules of any kind, in training
 
     def of(self, stage: Stage) -> Iterator[Source]:
         """The loaders of a stage."""

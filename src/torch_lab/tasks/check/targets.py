@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_lab.tasks.check.findings import Finding, error, warning
+from torch_lab.tasks.check.findings import Finding, error, note, warning
 from torch_lab.tasks.check.losses import operands
 from torch_lab.tasks.check.samples import in_order, same_place, survey
 from torch_lab.tasks.check.spoken import number
@@ -42,6 +42,8 @@ def _of(call: Call, source: Source) -> Iterator[Finding]:
     values = target if many is None else many
     if call.name in _CLASSES and not target.is_floating_point():
         yield from _labels(call, source, values)
+    elif call.kwargs.get("reduction") == "none":
+        pass  # what is out of range may be left out of the sum
     elif call.name in _BINARY:
         yield from _between(call, source, values, (0.0, 1.0), f"{call.name} takes")
     elif call.name in _VALUES and call.made_by and call.made_by[0] in _REACH:
@@ -132,8 +134,11 @@ def _variety(call: Call, source: Source, many: Tensor) -> Iterator[Finding]:
     if labels.dim() != 1:
         return
     kinds = torch.unique(labels)
+    if len(kinds) == 1 and call.name in _VALUES and float(kinds[0]) == 0:
+        return  # what is to vanish: a residual
     if len(kinds) == 1:
-        yield warning(
+        every = count >= len(source.dataset)  # else the other ones may be rare
+        yield (warning if every else note)(
             "one-label",
             f"{source.name}: all of {count} samples have the target {number(float(kinds[0]))}",
             call.place,

@@ -88,11 +88,22 @@ def trial_init(init: Mapping[str, Any], accelerator: str) -> dict[str, Any]:
     }
 
 
-def planned_batches(limit: Any, lengths: list[int | None]) -> int | float:
-    """How many batches an epoch has by the Trainer's limit and the loaders' lengths."""
+def _processes(init: Mapping[str, Any]) -> int:
+    """Among how many the batches of an epoch are divided, as far as hparams say."""
+    devices, nodes = init.get("devices"), init.get("num_nodes", 1)
+    count = len(devices) if isinstance(devices, list) else devices
+    count = int(count) if isinstance(count, str) and count.isdigit() else count
+    return max(count, 1) * nodes if type(count) is int and type(nodes) is int else 1
+
+
+def planned_batches(init: Mapping[str, Any], lengths: list[int | None]) -> int | float:
+    """How many batches an epoch has, for each process, by the Trainer's limit and the loaders."""
+    limit = init.get("limit_train_batches", 1.0)
     if not lengths or None in lengths:
         return limit if type(limit) is int else math.inf
     longest = max(length for length in lengths if length is not None)
+    if init.get("use_distributed_sampler", True):
+        longest = math.ceil(longest / _processes(init))
     if type(limit) is int:
         return min(limit, longest)
     return int(longest * limit) if isinstance(limit, float) else longest

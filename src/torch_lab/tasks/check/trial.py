@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -46,6 +47,9 @@ _STEPS: dict[Stage, str] = {
     "validate": "validation_step",
     "test": "test_step",
 }
+# What is said of few samples; all batches of an epoch together may be enough.
+_FOR_MORE = re.compile(r"(one|single) (class|label)|k out of range", re.IGNORECASE)
+_FITTED: tuple[Stage, ...] = ("train", "validate")  # what a fit goes through
 _ATTEMPTS = 12
 _MORE = 5  # samples, where with two of them other things are as many
 _LARGE = 1 << 28  # bytes of a checkpoint that is not worth being written for a trial
@@ -91,11 +95,26 @@ class Rehearsal:
             self._validates = "validate" in self.trial.done
         self._try("train", self._fit)
         if "train" in self.trial.done and seeing.coincide(self.trial.calls):
-            for stage in ("train", "validate"):
-                self._take_samples(stage, _MORE)
+            for each in _FITTED:
+                self._take_samples(each, _MORE)
+            self._try("train", self._fit)
+        if "train" in self.trial.done and self._says_nothing():
+            self.trial.gradients.clear()
+            self.trial.losses.clear()
+            for each in _FITTED:
+                self._take_samples(each, None)
             self._try("train", self._fit)
         if self._has("test"):
             self._try("test", self._test)
+
+    def _says_nothing(self) -> bool:
+        """Whether two samples may be too few: no pair among them, no token to guess."""
+        loss, gradients = self.trial.losses.get("train"), self.trial.gradients
+        if not all(each.samples is not None for each in self.trial.of("train")):
+            return False
+        none = loss is None and self._module.automatic_optimization
+        odd = loss is not None and not (bool(torch.isfinite(loss).all()) and loss.any())
+        return none or odd or (bool(self.trial.optimizers) and not gradients)
 
     # -- the stages --------------------------------------------------------------------------
 
@@ -220,7 +239,9 @@ class Rehearsal:
                 if stage == "train":
                     memory = self.trial.memory
                     watching.enter_context(measuring.activations(self._module, memory))
-                    watching.enter_context(layers.watching(self._module, self.trial.layers))
+                    watching.enter_context(
+                        layers.watching(self._module, self.trial.layers, self.trial.called)
+                    )
                 result = step(*args, **kwargs)
             if (loss := seeing.first_tensor(result)) is not None:
                 self.trial.losses[stage] = loss
@@ -298,6 +319,8 @@ class Rehearsal:
             return warning("memory", f"{told}: {found.message}", found.place)
         if "process group" in found.message:  # on one device there is none
             return replace(found, level="note")
+        if _FOR_MORE.search(found.message):
+            return replace(found, level="note", hint="One batch was tried, which may be too few.")
         of_a_batch = self.phase != "epoch-end" or in_an_update(error)
         sure = of_a_batch or isinstance(error, _PLAIN)
         return found if sure else replace(found, level="warning")
@@ -336,7 +359,7 @@ class Rehearsal:
     def _planned(self) -> int | float:
         """How many batches an epoch of the training is going to have."""
         lengths = [each.length for each in self.trial.of("train")]
-        return planned_batches(self._init.get("limit_train_batches", 1.0), lengths)
+        return planned_batches(self._init, lengths)
 
     def begun(self, trainer: TrialTrainer) -> None:
         """Note the optimizers; schedulers are to step once, and to miss no metric."""
