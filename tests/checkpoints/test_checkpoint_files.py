@@ -140,6 +140,11 @@ class TestFailingToSave:
         monkeypatch.setattr(os, "fsync", corrupting)
         self.check(path, "what is read back is not what was written")
 
+    def test_gone_before_it_is_read_back(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        draft = path.parent / f".{path.name}.{os.getpid()}.tmp"
+        monkeypatch.setattr(os, "fsync", lambda descriptor: draft.unlink(missing_ok=True))
+        self.check(path, f"checkpoint {draft} is not there")
+
     def test_a_refusal_at_the_last_moment(self, path: Path) -> None:
         draft = files.write_draft(CONTENTS, path)
         with pytest.raises(ZeroDivisionError):

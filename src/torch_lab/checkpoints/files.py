@@ -46,6 +46,8 @@ def writing(path: Path) -> Iterator[None]:
         raise SaveFailed(
             f"can't save checkpoint {path}: what is read back is not what was written"
         ) from error
+    except CheckpointError as error:  # what was written is gone, or can't be read
+        raise SaveFailed(f"can't save checkpoint {path}: {error.message}") from error
 
 
 class _Stream:
