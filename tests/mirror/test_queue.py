@@ -261,7 +261,7 @@ def test_a_secret_that_the_agent_lacks_is_missed(queued: QueuedLab) -> None:
     task = queued.put()
     said = queued.train(task, status=2)
     assert "config.api_key: a secret isn't sent, and the script has none here" in said
-    assert b"hunter2" not in b"".join(
+    assert b"hunter2hunter2" not in b"".join(  # the server has what other tests sent, too
         file.read_bytes() for file in (queued.server.root / "server").rglob("*") if file.is_file()
     )
 
