@@ -138,8 +138,8 @@ class Module(pl.LightningModule):
         if self.fault == "random":
             x = x + float(OWN.normal())
         if self.fault == "sets":
-            words = list({"one", "two", "three", "four", "five", "six", "seven"})
-            x = x * (1 + words.index("one"))
+            digits = {str(digit) for digit in range(10)}  # never twice in one order by chance
+            x = x * (1 + float("0." + "".join(digits)))
         loss = self.net(x).pow(2).mean()
         if self.fault == "metric":
             self.latest(loss)
