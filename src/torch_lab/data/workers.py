@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -20,10 +18,10 @@ from typing import Any
 
 from torch.utils.data import DataLoader as TorchDataLoader
 
+from torch_lab.utils.orphans import ask_system
 from torch_lab.utils.threads import ENDING
 
 _LOOK = 1.0  # seconds between two looks at whether the process worked for lives
-_SET_PDEATHSIG = 1  # prctl: a signal for when the thread that started this process ends
 # Of a folder for temporary files: /pymp-12345678/listener-12345678 follows, in 107 bytes at most.
 _LONGEST = 75
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
@@ -119,7 +117,7 @@ class _Worker(BaseProcess):
 
     def _end_with_parent(self) -> None:
         """However that ends: also where this process is stuck, with nobody to look."""
-        by_system = self._by_main_thread and self._is_child() and _ask_system()
+        by_system = self._by_main_thread and self._is_child() and ask_system(signal.SIGKILL)
         if not self._parent_lives():
             os._exit(1)
         if not by_system:
@@ -145,14 +143,6 @@ def _is_there(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _ask_system() -> bool:
-    """Have the system end this process with its parent; whether it can."""
-    if sys.platform != "linux":
-        return False
-    library = ctypes.CDLL(None)
-    return int(library.prctl(_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)) == 0
 
 
 class _ForkWorker(_Worker, context.ForkProcess):

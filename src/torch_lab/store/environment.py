@@ -56,6 +56,13 @@ def write(run: RunDirectory, root: Path) -> None:
         write_git(run, root)
 
 
+def write_node(run: RunDirectory, node: int) -> None:
+    """Write environment.N.json of another machine of the run's."""
+    file = run.environment_of(node)
+    with storing("write", file):
+        write_atomic(file, dumps(encode(collect())))
+
+
 def read(run: RunDirectory) -> dict[str, Any]:
     """What environment.json says; where it is missing or damaged, nothing."""
     try:
@@ -118,7 +125,7 @@ def _entries(folder: Path) -> list[str]:
 
 
 def _cpu() -> dict[str, Any]:
-    return {"model": _cpu_model(), "cores": os.cpu_count(), "usable": _usable_cores()}
+    return {"model": _cpu_model(), "cores": os.cpu_count(), "usable": usable_cores()}
 
 
 def _cpu_model() -> str | None:
@@ -128,7 +135,7 @@ def _cpu_model() -> str | None:
     return match[1] if match else platform.processor() or platform.machine() or None
 
 
-def _usable_cores() -> float | None:
+def usable_cores() -> float | None:
     """What the scheduler and the container leave to this process."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count()

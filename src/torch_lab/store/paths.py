@@ -27,6 +27,10 @@ class RunDirectory:
         """The machine and its packages: environment.json."""
         return self.path / "environment.json"
 
+    def environment_of(self, node: int) -> Path:
+        """The same of another machine that trained this run: environment.1.json and so on."""
+        return self.path / f"environment.{node}.json"
+
     @property
     def git_diff(self) -> Path:
         """Commit, branch, remote and the uncommitted changes."""
@@ -81,6 +85,16 @@ class RunDirectory:
     def queue_file(self) -> Path:
         """What the ClearML server last said of this run, which waits in a queue: queue.json."""
         return self.path / "queue.json"
+
+    @property
+    def slurm_file(self) -> Path:
+        """The Slurm job that is to train this run, or was: slurm.json."""
+        return self.path / "slurm.json"
+
+    @property
+    def batch_script(self) -> Path:
+        """What Slurm was given to run: slurm.sh."""
+        return self.path / "slurm.sh"
 
     @property
     def code(self) -> Path:
