@@ -16,6 +16,7 @@ from benchmarks.subjects import THREADS
 BENCHMARKS = {
     "startup": ("startup:run", "`train --help`, `infer --help`"),
     "listing": ("listing:run", "`lab runs`, `show`, `diff`, with 1,000 and 10,000 runs"),
+    "pool": ("pool:run", "several scripts in one `train`"),
     "whole": ("whole:run", "the whole of `train`"),
     "step": ("steps:run", "one step of a tiny network"),
     "growth": ("steps:growth", "a step late in a long epoch"),

@@ -52,6 +52,7 @@ def test_the_options_of_train_are_these():
         ("-d", "--dev-run", "N"),
         ("-o", "--offline", ""),
         ("-g", "--gpu-devices", "0,1"),
+        ("-j", "--jobs", "N"),
         ("-s", "--set", "KEY=VALUE"),
         ("", "--queue", "NAME"),
         ("", "--resume", "RUN"),
@@ -75,7 +76,8 @@ def test_the_options_of_infer_are_these_and_long():
 
 
 def test_the_verbs_are_these():
-    lab = "init clone check preview runs show diff plot export rm sync pull env completion"
+    lab = "init clone check preview submit sweep runs show diff plot export rm sync pull env"
+    lab += " completion"
     assert list(main.LAB_VERBS) == lab.split()
     assert list(main.VERBS) == ["train", "infer", *lab.split()]
 
@@ -148,7 +150,6 @@ def test_after_two_dashes_a_script_may_look_like_an_option():
     [
         ((), "which hyperparameter script?"),
         (("--resume", "auto"), "train --resume auto HPARAMS"),
-        (("a.py", "b.py"), "one script at a time, got 2: a.py, b.py"),
         (("--resume", "00_a-b_v3", "h.py"), "takes no script, got h.py"),
         (("h.py", "--force"), "only with --resume"),
         (("h.py", "--devrun", "3"), 'did you mean "--dev-run"'),

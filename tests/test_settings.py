@@ -71,12 +71,13 @@ def test_every_key_is_read(tmp_path):
         sync-wait = 0
         sync-patience = 60
         require-server = true
+        join-timeout = 20
         """,
     )
     loaded = settings.load(tmp_path)
     assert loaded == settings.Settings(
         *(tmp_path, tmp_path / "runs", "digits", 5, 2.0, 100, 1.5, 120.0, False, 0.0),
-        *(True, 0.0, 60.0, True),
+        *(True, 0.0, 60.0, True, 20.0),
     )
     assert isinstance(loaded.every_minutes, float)
 
@@ -99,7 +100,7 @@ def test_every_field_has_its_variable(tmp_path, monkeypatch):
     monkeypatch.delenv("TORCH_LAB_ROOT")
     assert settings.load(tmp_path) == settings.Settings(
         *(tmp_path, tmp_path / "3", "3", 3, 3.0, 3, 3.0, 3.0, True, 3.0),
-        *(True, 3.0, 3.0, True),
+        *(True, 3.0, 3.0, True, 3.0),
     )
 
 

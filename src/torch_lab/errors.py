@@ -6,7 +6,9 @@
     ├── HparamsError              a hyperparameter script: all of its problems at once
     ├── ScriptError               a script that can't be found, read or imported
     ├── ConfigurationError        train_config / infer_config and what they return
+    ├── SlurmError                a job that Slurm doesn't take, or no Slurm to ask
     ├── ExportError               a trained model that can't be written as what was asked for
+    ├── SweepError                a sweep that can't be done as its script says: all problems
     ├── StoreError                the artifacts folder: unwritable, full
     │   ├── RunNotFound           no run, or more than one, goes by that name
     │   └── RunLocked             the run is alive elsewhere
@@ -76,8 +78,22 @@ class ConfigurationError(TorchLabError):
     """`train_config` or `infer_config` is missing or returns something unusable."""
 
 
+class SlurmError(TorchLabError):
+    """Slurm isn't here, doesn't answer, or refuses a job."""
+
+
 class ExportError(TorchLabError):
     """A trained model can't be exported, or not as what was asked for."""
+
+
+class SweepError(TorchLabError):
+    """A sweep is wrong as its script says it; `problems` holds one line for each mistake."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        count = len(self.problems)
+        super().__init__(f"{source}: {count} problem{'s' * (count != 1)} in SWEEP\n{lines}")
 
 
 class StoreError(TorchLabError):

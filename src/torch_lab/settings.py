@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from torch_lab.errors import SettingsError
+from torch_lab.utils import sbatch
 from torch_lab.utils.paths import project_root as project_root
 from torch_lab.utils.text import nearest, plural, shown, suggestion
 
 _VARIABLE = "TORCH_LAB_"
+_SLURM = "slurm"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Settings:
     sync_wait: float = 30.0
     sync_patience: float = 300.0
     require_server: bool = False
+    join_timeout: float = 300.0
+    slurm: Mapping[str, Any] = field(default_factory=dict)  # for `lab submit`
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ _KINDS = {
     "sync-wait": _PAUSE,
     "sync-patience": _PAUSE,
     "require-server": _YES_OR_NO,
+    "join-timeout": _AMOUNT,
 }
 
 
@@ -102,14 +107,27 @@ def _from_file(file: Path, problems: list[str]) -> dict[str, Any]:
         return {}
     values = {}
     for key, value in table.items():
+        if key == _SLURM:
+            values[key] = _slurm(file, value, problems)
+            continue
         if key not in _KINDS:
-            problems.append(f'{file}: unknown key "{key}"; {suggestion(key, _KINDS)}')
+            known = (*_KINDS, _SLURM)
+            problems.append(f'{file}: unknown key "{key}"; {suggestion(key, known)}')
             continue
         try:
             values[key] = _KINDS[key].accept(value)
         except ValueError:
             problems.append(f"{file}: {key}: expected {_KINDS[key].expected}, got {shown(value)}")
     return values
+
+
+def _slurm(file: Path, table: object, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        problems.append(f"{file}: {_SLURM}: expected a table, got {shown(table)}")
+        return {}
+    found = {key: sbatch.problem(key, value) for key, value in table.items()}
+    problems += [f"{file}: {_SLURM}.{key}: {said}" for key, said in found.items() if said]
+    return table
 
 
 def _table(file: Path) -> object:

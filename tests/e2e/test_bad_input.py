@@ -191,10 +191,6 @@ def test_all_wrong_keys_and_values_at_once(lab: Lab, verb: str) -> None:
         ("trainer.init.limit_train_batches=-3", ["invalid value -3 for limit_train_batches"]),
         ("trainer.init.strategy=dpp", ["strategy='dpp'", "ddp"]),
         ("trainer.init.devices=0", ["devices", "0"]),
-        (
-            "trainer.init.strategy=ddp_spawn",
-            ["strategy: 'ddp_spawn' spawns its processes", 'Use "ddp" instead'],
-        ),
     ],
 )
 def test_a_value_that_only_lightning_can_refuse(lab: Lab, change: str, parts: list[str]) -> None:

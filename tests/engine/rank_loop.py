@@ -98,7 +98,7 @@ class Process:
 
     def run(self) -> None:
         if self.rank:
-            follower = Follower(self.stop)
+            follower = Follower.started(self.stop)
             with follower.together(), self.stop.listening():
                 self.train(follower)
             return

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies import (
+    DDPStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+)
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from torch_lab.engine import lightning
+from torch_lab.engine import lightning, savepoints
+from torch_lab.engine.plugins import SafeCheckpointIO
 from torch_lab.engine.ranks import Lead
 from torch_lab.engine.stop import StopRequest
-from torch_lab.engine.trainer import build
+from torch_lab.engine.trainer import build, refuse_what_cannot_join
 from torch_lab.errors import ConfigurationError
 
 
@@ -83,16 +89,66 @@ def test_one_process_has_no_launcher(tmp_path: Path) -> None:
     assert trainer(tmp_path, Company(), devices=1, strategy="auto").strategy.launcher is None
 
 
+def test_an_object_that_is_to_spawn_is_refused(tmp_path: Path) -> None:
+    asked = DDPStrategy(start_method="spawn")
+    made = trainer(tmp_path, Company(), strategy=asked)
+    with pytest.raises(ConfigurationError) as caught:
+        refuse_what_cannot_join(made, {"strategy": asked})
+    assert str(caught.value) == (
+        "trainer.init.strategy: DDPStrategy spawns its processes, which can't take over the run's"
+        ' open journal and lock\nUse "ddp" instead: its processes start by themselves.'
+    )
+
+
 def test_strategies_given_as_objects_are_started_likewise(tmp_path: Path) -> None:
     company = Company()
     made = trainer(tmp_path, company, strategy=DDPStrategy(find_unused_parameters=True))
     assert isinstance(made.strategy.launcher, lightning.launcher._Launcher)
 
 
-def test_several_machines_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "fix"),
+    [
+        (FSDPStrategy(state_dict_type="sharded"), 'state_dict_type="full"'),
+        (ModelParallelStrategy(), "save_distributed_checkpoint=False"),
+    ],
+)
+def test_shards_are_not_saved_as_such(tmp_path: Path, strategy: Strategy, fix: str) -> None:
+    name = type(strategy).__name__
+    with pytest.raises(ConfigurationError) as caught:
+        trainer(tmp_path, Company(), strategy=strategy)
+    assert str(caught.value) == (
+        f"trainer.init.strategy: {name} would save each process's part of the weights for itself,"
+        f" in a form that only pickle reads\nLet it save the whole: {name}({fix})."
+    )
+
+
+def test_a_draft_of_a_strategy_that_hands_no_options_on(tmp_path: Path) -> None:
+    made, files = trainer(tmp_path, Company(), strategy=DDPStrategy()), SafeCheckpointIO()
+    made.strategy.checkpoint_io = files
+    assert not lightning.shards(made)
+    made.strategy.__class__ = type("Sharded", (DDPStrategy, FSDPStrategy), {})
+    with savepoints._riding_along(made, draft := savepoints.Draft(wanted=True)) as options:
+        assert options is None
+        files.save_checkpoint({"state_dict": {}}, tmp_path / "step-1.ckpt")
+    assert draft.path is not None
+    assert not (tmp_path / "step-1.ckpt").exists()
+    assert files.draft is None
+
+
+def test_a_command_started_by_itself_is_on_one_machine(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         trainer(tmp_path, Company(), num_nodes=2)
     assert str(caught.value) == (
-        "trainer.init.num_nodes: 2 machines; this version joins only the processes of one into a"
-        " run\nLeave it out, and say with devices how many processes there are to be."
+        "trainer.init.num_nodes: 2 machines, but this command was started by itself, on one\n"
+        "torchrun starts it on each: torchrun --nnodes 2 --nproc-per-node gpu --rdzv-backend c10d"
+        " --rdzv-endpoint HOST:29400 -m torch_lab train …; in a Slurm job: srun --nodes 2 train …"
     )
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook_find_unused_parameters_true"])
+def test_processes_are_always_started_so(tmp_path: Path, strategy: str) -> None:
+    made = trainer(tmp_path, Company(), strategy=strategy)
+    assert isinstance(made.strategy.launcher, lightning.launcher._Launcher)
+    unused = made.strategy._ddp_kwargs.get("find_unused_parameters", False)
+    assert unused == strategy.endswith("true")

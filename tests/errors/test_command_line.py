@@ -28,9 +28,23 @@ WHICH = "which hyperparameter script?\ntype `train HPARAMS`"
         ("train", WHICH),
         ("train --resume auto", "which hyperparameter script?\ntype `train --resume auto HPARAMS`"),
         (
-            f"train {H} {FOLDER}/small.py",
-            f"train takes one script at a time, got 2: {H}, {FOLDER}/small.py\n"
-            "start one command for each",
+            f"train {H} {FOLDER}/small.py --debug",
+            "--debug takes one script\nstart one command for each",
+        ),
+        (f"train {H} -j 0", "--jobs takes a positive number, got '0'\nwrite `--jobs 5`"),
+        (
+            "train --resume r -j 2",
+            "--jobs is for several scripts, and --resume r takes none",
+        ),
+        (
+            f"train {H} {H} -g 0 -j 2",
+            "-g and -j can't be given together: with -g, one command runs on each of the GPUs\n"
+            "Leave out -j, or -g to train without naming GPUs.",
+        ),
+        (
+            f"train {H} {H} --resume auto",
+            f"--resume auto can't go on with {H} twice: both would find the same run\n"
+            "Name each script once.",
         ),
         (f"train {H} --resum r", 'unknown option --resum\ndid you mean "--resume"?'),
         (
@@ -195,9 +209,14 @@ def test_a_machine_without_that_many_gpus(lab: Lab) -> None:
 
 def test_one_of_several_processes(lab: Lab) -> None:
     assert lab.mistake("train", HPARAMS, env={"RANK": "1", "WORLD_SIZE": "2"}) == (
-        "this process was started as one of several (torchrun, srun), which this version of"
-        " train doesn't join into one run\n"
-        "Start train once; trainer.init.devices says how many processes it is to use."
+        "RANK and WORLD_SIZE in the environment: this process is one of several, but there is no"
+        " MASTER_ADDR and no MASTER_PORT\n"
+        "torchrun sets all of them: torchrun --nproc-per-node 2 -m torch_lab train …"
+    )
+    address = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "h", "MASTER_PORT": "9"}
+    assert lab.mistake("infer", HPARAMS, env=address) == (
+        "the launcher has started 2 processes, each to infer by itself\n"
+        "Start it once: `--gpu-devices 0,1` has it use several GPUs of this machine."
     )
 
 

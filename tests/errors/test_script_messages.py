@@ -183,12 +183,6 @@ def test_a_folder_of_the_scripts_name(lab: Lab) -> None:
             "trainer.init.strategy: You selected an invalid strategy name:",
         ),
         (
-            "strategy=ddp_spawn",
-            "trainer.init.strategy: 'ddp_spawn' spawns its processes, which can't take over"
-            " the run's open journal and lock"
-            '\nUse "ddp" instead: its processes start by themselves.',
-        ),
-        (
             "limit_train_batches=-3",
             "trainer.init.limit_train_batches: You have passed invalid value -3",
         ),

@@ -56,12 +56,12 @@ class Trial:
         self.project = Project(root)
         self.zygote = zygote
         self.log = root / "log.txt"
-        self._begin = ["train", SCRIPT, *(word for each in changes for word in ("-s", each))]
+        self.begin = ["train", SCRIPT, *(word for each in changes for word in ("-s", each))]
 
     def start(self, **env: str) -> int:
         """Begin the run, or resume it where there is one; returns the process and group id."""
         found = [name for name in self.project.runs() if self._has_record(name)]
-        words = ["train", "--resume", found[-1]] if found else self._begin
+        words = ["train", "--resume", found[-1]] if found else self.begin
         return self.zygote.start(*words, cwd=self.project.root, log=self.log, env=env)
 
     def ended(self, pid: int) -> int:

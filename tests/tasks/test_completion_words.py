@@ -95,7 +95,7 @@ def test_scripts_complete_to_the_end_without_being_run(here):
     ]
     assert texts("train", f"{EXPERIMENTS}/01") == [f"{EXPERIMENTS}/01_other/hparams.py"]
     assert texts("train", f"./{EXPERIMENTS}/01") == [f"./{EXPERIMENTS}/01_other/hparams.py"]
-    assert texts("train", HPARAMS, "") == []
+    assert texts("train", HPARAMS, "") == texts("train", "")  # several may be trained
     about = [each.about for each in answering.answers(("train", HPARAMS), LAB_VERBS)]
     assert about == ["The values."]
 

@@ -266,7 +266,9 @@ def test_what_the_trainer_refuses_is_said_once_and_the_rest_is_tried(look: Look)
 
 
 def test_processes_that_no_run_can_join(look: Look) -> None:
-    report = look(init='{"max_epochs": 3, "strategy": "ddp_spawn", "accelerator": "cpu"}')
+    spawning = '__import__("pytorch_lightning").strategies.DDPStrategy(start_method="spawn")'
+    init = f'{{"max_epochs": 3, "strategy": {spawning}, "accelerator": "cpu"}}'
+    report = look(init=init)
     found = one(report, "error", "device")
     assert "spawns its processes" in found.message
     assert report.facts["stages"] == ["train", "validate"]

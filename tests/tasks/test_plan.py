@@ -97,7 +97,7 @@ def test_the_projects_default_project(project: Project, script: Path) -> None:
 @pytest.mark.parametrize(
     "variables", [{"RANK": "0", "WORLD_SIZE": "2"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "3"}]
 )
-def test_processes_of_other_launchers(
+def test_launchers_that_say_too_little(
     script: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():

@@ -18,6 +18,8 @@ LAB_VERBS = {
     "clone": "the next numbered experiment, from an existing one or from a run's code",
     "check": "what is wrong with an experiment, before it costs GPU time",
     "preview": "look at the data: a picture of one batch, sizes, ranges, classes",
+    "submit": "hand runs to Slurm, with their code as it is now",
+    "sweep": "search hyperparameters; each trial is an ordinary run",
     "runs": "the runs, newest first, filtered and sorted",
     "show": "one run: hparams, metrics, checkpoints …; or one script: its fields, its runs",
     "diff": "what differs between two runs, scripts or experiments",

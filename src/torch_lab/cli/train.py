@@ -15,7 +15,7 @@ from torch_lab.cli.options import (
     answered,
     option_lines,
 )
-from torch_lab.cli.values import assignments, batch_limit, gpu_list
+from torch_lab.cli.values import assignments, batch_limit, count, gpu_list
 from torch_lab.errors import UsageError
 from torch_lab.tasks.options import TrainOptions
 
@@ -41,6 +41,12 @@ OPTIONS = (
         takes_numbers=True,
     ),
     Option(
+        "--jobs",
+        "N",
+        "how many of several scripts are trained at a time where no\nGPU is named",
+        short="-j",
+    ),
+    Option(
         "--set",
         "KEY=VALUE",
         "change one hyperparameter: config.lr, or just lr where the first\n"
@@ -63,13 +69,15 @@ OPTIONS = (
 )
 
 HELP_TEXT = f"""\
-train HPARAMS [options]      train an experiment with one set of hyperparameters
+train HPARAMS… [options]     train experiments, each with a set of hyperparameters
 train --resume RUN           go on with an interrupted run, exactly where it was
 
   train my_project/experiments/00_digits/hparams.py
   train hparams.py --dev-run 3                     does it run? overfit three batches
   train hparams.py -s lr=1e-3 -s trainer.init.max_epochs=20
   train hparams.py -g 0,1                          on two GPUs
+  train a.py b.py c.py -g 0,1                      one on each GPU, the next as soon as one is free
+  train experiments/00_digits/*.py -j 4            four at a time
   train hparams.py --queue gpu                     on the machine of a ClearML agent
   train --resume 00_digits-hparams_v3              a run's name, id, or the beginning of one
   train --resume auto hparams.py                   this script's newest interrupted run,
@@ -87,11 +95,17 @@ Exit status: 0 done, 1 failed while running, 2 a mistake in what was asked, 128+
 
 def command(argv: Sequence[str]) -> int | None:
     """Train."""
+    from torch_lab.tasks.pool.child import end_with_pool
+
+    end_with_pool()
     reader = Reader(argv, OPTIONS)
     parsed = reader.read(reader.refuse)
     if answered(parsed, HELP_TEXT):
         return 0
     options = train_options(parsed)
+    jobs = count("--jobs", parsed.one("--jobs"))
+    if len(parsed.words) > 1 or jobs is not None:
+        return _train_many(parsed, options, jobs)
     from torch_lab.cli.debugger import post_mortem
     from torch_lab.tasks.train import train
 
@@ -100,8 +114,19 @@ def command(argv: Sequence[str]) -> int | None:
     return 0
 
 
+def _train_many(parsed: Parsed, options: TrainOptions, jobs: int | None) -> int:
+    for name in ("--debug", "--queue"):
+        if parsed.has(name):
+            raise UsageError(f"{name} takes one script", hint="start one command for each")
+    if not parsed.words:
+        raise UsageError(f"--jobs is for several scripts, and --resume {options.resume} takes none")
+    from torch_lab.tasks.many import train_many
+
+    return train_many(list(map(Path, parsed.words)), options, jobs)
+
+
 def train_options(parsed: Parsed) -> TrainOptions:
-    """What the words of a command line ask for."""
+    """What the words of a command line ask for; no script where there are several."""
     resume = parsed.one("--resume")
     return TrainOptions(
         script=_script(parsed.words, resume),
@@ -117,19 +142,14 @@ def train_options(parsed: Parsed) -> TrainOptions:
 
 
 def _script(words: Sequence[str], resume: str | None) -> Path | None:
-    if len(words) > 1:
-        raise UsageError(
-            f"train takes one script at a time, got {len(words)}: {', '.join(words)}",
-            hint="start one command for each",
-        )
     if resume in (None, "auto"):
         if not words:
             after = " --resume auto" if resume else ""
             raise UsageError("which hyperparameter script?", hint=f"type `train{after} HPARAMS`")
-        return Path(words[0])
+        return Path(words[0]) if len(words) == 1 else None
     if words:
         raise UsageError(
-            f"--resume {resume} takes no script, got {words[0]}: the run knows its own",
+            f"--resume {resume} takes no script, got {', '.join(words)}: the run knows its own",
             hint=f"type `train --resume {resume}`, or `train --resume auto {words[0]}`",
         )
     return None

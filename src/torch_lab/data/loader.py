@@ -58,6 +58,8 @@ class DataLoader(TorchDataLoader[Any]):
     in the epoch; the iterator that follows `load_state_dict()` begins there. Under
     torch.distributed each process gets its share of every epoch; `pad` repeats a few samples so
     that all shares are equally long, which training needs and evaluation must not have.
+    `num_workers` and `pin_memory` left open are chosen by a run on a GPU; elsewhere they are 0 and
+    False.
     """
 
     def __init__(
@@ -67,9 +69,9 @@ class DataLoader(TorchDataLoader[Any]):
         shuffle: bool | None = None,
         sampler: Sampler[Any] | Iterable[Any] | None = None,
         batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
-        pin_memory: bool = False,
+        pin_memory: bool | None = None,
         drop_last: bool = False,
         *,
         seed: int | None = None,
@@ -88,14 +90,15 @@ class DataLoader(TorchDataLoader[Any]):
             shuffle,
             sampler,
             batch_sampler,
-            num_workers,
+            num_workers or 0,
             collate_fn,
-            pin_memory,
+            bool(pin_memory),
             drop_last,
             **kwargs,
         )
         self.seed = seed
         self.pad = pad
+        self._open = num_workers is None, pin_memory is None, "persistent_workers" not in kwargs
         self.none_idle = False  # set for evaluation while training, where ranks wait for each other
         self._batches_given = batch_sampler is not None
         self._position = (0, 0)  # an epoch, and how many of its batches were handed out
@@ -106,6 +109,16 @@ class DataLoader(TorchDataLoader[Any]):
         self._kept: TorchDataLoader[Any] | None = None
         self._drawn: tuple[tuple[int, int, int, int], list[Any]] | None = None
         self._whole: list[Any] = []  # all processes' batches, where a user draws those
+
+    def settle(self, *, num_workers: int, pin_memory: bool) -> None:
+        """Take what was left open; an iterable dataset's workers would each give all of it."""
+        workers, pinned, persistent = self._open
+        if pinned:
+            self.pin_memory = pin_memory
+        if workers and self.exact:
+            self.num_workers = num_workers
+            if persistent and num_workers:  # torch forbids what changes an iteration under way
+                object.__setattr__(self, "persistent_workers", True)
 
     def _order(self, dataset: Any, sampler: Any, shuffle: bool | None) -> Any:
         """The sampler in a form that tells this loader's clock of Lightning's set_epoch."""

@@ -21,6 +21,7 @@ from torch_lab.engine import finders, lightning, profiling, translation
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.accounts import Accounts
 from torch_lab.engine.drill import Drill
+from torch_lab.engine.hardware import Hardware
 from torch_lab.engine.inputs import Inputs
 from torch_lab.engine.ledger import Ledger
 from torch_lab.engine.logger import RunLogger
@@ -106,8 +107,18 @@ def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> Non
         } | hparams.trainer.init
         accounts = Accounts(Ledger(goes_on=start.resuming, say=setting.say))
         trainer = _trainer(configuration, hparams, init, setting, accounts)
+        launch = None if setting.ranks is None else setting.ranks.launch
+        _make_use_of(Hardware(trainer, launch), data, setting)
         with profiling.told(trainer, setting.say):
             _train(trainer, configuration.module, data, hparams, setting, accounts)
+
+
+def _make_use_of(hardware: Hardware, data: Inputs, setting: Setting) -> None:
+    hardware.prepare()
+    data.settle(hardware.settle)
+    line = hardware.line(data.training.get("train_dataloaders"))
+    if line is not None and setting.books is not None:
+        print(line)
 
 
 def _train(
@@ -123,6 +134,8 @@ def _train(
         baseline = {"ckpt_path": start.state, "verbose": False} | hparams.trainer.validate
         with isolate_rng():  # training draws the same, baseline or none
             trainer.validate(module, **data.validation, **baseline)
+    if start.state and lightning.shards(trainer):  # Lightning is about to unpickle it
+        files.load(Path(start.state), trust=setting.trust)
     fitting = hparams.trainer.fit | {"ckpt_path": start.state}
     alone = nullcontext() if start.state else lightning.no_checkpoint_of_its_own_choice(trainer)
     with translation.unlogged(trainer, setting.scripts), alone:

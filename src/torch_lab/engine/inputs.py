@@ -25,6 +25,7 @@ class Inputs:
         self._seed = seed
         self._say = say
         self._said: set[str] = set()
+        self._settle: Callable[[Any], None] = lambda _: None
         self.shares_itself_out = False
         # torch.compile wraps a module, and Lightning takes it out again.
         self._module = getattr(configuration.module, "_orig_mod", configuration.module)
@@ -67,9 +68,19 @@ class Inputs:
             # A run that goes on calls the hook at another time than the one that was never cut.
             with seeded(address_seed(self._seed, _reloaded(hook), _LOADERS, training)):
                 loaders = hook()
-            return self._exact(loaders, training=training)[0]
+            made = self._exact(loaders, training=training)[0]
+            self._settle(made)
+            return made
 
         return exact
+
+    def settle(self, settle: Callable[[Any], None]) -> None:
+        """Let the loaders be told what they leave open; those of hooks when they are there."""
+        self._settle = settle
+        for each in (self.training, self.testing):
+            for name, loaders in each.items():
+                if name.endswith("dataloaders"):
+                    settle(loaders)
 
     def _exact(self, loaders: Any, *, training: bool = False) -> tuple[Any, bool]:
         """The loaders with plain ones made exact, and whether all are; says which can't be."""

@@ -31,6 +31,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         before_weights: Callable[[], None] = lambda: None,
     ) -> None:
         self.trust = trust
+        self.draft: Draft | None = None  # of a strategy that hands no options on
         self._before_saving = before_saving  # may refuse by raising
         self._before_weights = before_weights  # so may this, of which Lightning asks no callback
 
@@ -40,8 +41,9 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """Write now and name at once, or leave the naming to the draft's owner."""
         if isinstance(weights := checkpoint.get("state_dict"), Mapping):
             checkpoint["state_dict"] = own_names(weights)
-        if isinstance(storage_options, Draft):
-            storage_options.write(checkpoint, Path(path))
+        draft = storage_options if isinstance(storage_options, Draft) else self.draft
+        if draft is not None:
+            draft.write(checkpoint, Path(path))
         else:
             self._before_saving()
             if "callbacks" not in checkpoint:  # as ModelCheckpoint(save_weights_only=True) does

@@ -23,6 +23,7 @@ from torch_lab.engine.stop import StopRequest
 from torch_lab.errors import CheckpointMismatch, ConfigurationError, SaveFailed
 from torch_lab.recording.live import Position
 from torch_lab.utils import twins
+from torch_lab.utils.text import plural
 
 FORMAT = 1
 
@@ -219,12 +220,24 @@ class SavePoints(pl.Callback):
             return
         self.batches = own["batch"]
         self._loaded = own if own["boundary"] else None
+        self._tell_of_others(len(own["ranks"]), trainer)
         self._ended = own.get("ended", True)  # what older versions saved is not ended again
         if self._loaded is not None and self._policy.goes_on:
             trainer.should_stop = own.get("should_stop", False)
         self.accounts.load(own)
         self._found = dict(own.get("found", {}))
         finders.put_back(pl_module, self._found)
+
+    def _tell_of_others(self, before: int, trainer: pl.Trainer) -> None:
+        """Another number of processes shares out the samples otherwise."""
+        now = trainer.world_size
+        if self._loaded is None or not self._policy.goes_on or before == now:
+            return
+        self._say(
+            f"warning: the run was cut with {plural(before, 'process', 'processes')} and goes on"
+            f" with {now}: not as if it had never been cut; of an epoch that was under way some"
+            f" samples are left out and others repeated (as many as before: {before})"
+        )
 
     # -- the finders' -----------------------------------------------------------------------
 
@@ -362,7 +375,8 @@ class SavePoints(pl.Callback):
             if self._saver is not None:
                 self._saver.wait()  # two saves never overlap
             target = self._saver.path(self.batches) if self._saver else "unused"
-            trainer.save_checkpoint(target, storage_options=draft)
+            with _riding_along(trainer, draft) as options:
+                trainer.save_checkpoint(target, storage_options=options)
         except SaveFailed:
             if self._saver is not None:
                 self._saver.path(self.batches)  # raises where the run is gone: that is why, then
@@ -371,6 +385,20 @@ class SavePoints(pl.Callback):
             self._saving = None
         if self._saver is not None:
             self._saver.finish(draft.path, replace(point, ledger=self.accounts.recorded()))
+
+
+@contextmanager
+def _riding_along(trainer: pl.Trainer, draft: Draft) -> Iterator[Draft | None]:
+    """What save_checkpoint is to be given; sharded strategies take nothing, but write the whole."""
+    if not lightning.shards(trainer):
+        yield draft
+        return
+    files: Any = trainer.strategy.checkpoint_io
+    files.draft = draft
+    try:
+        yield None
+    finally:
+        files.draft = None
 
 
 def _refuse_unsavable(trainer: Any) -> None:

@@ -17,15 +17,17 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Checkpoint, ProgressBar
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.strategies import FSDPStrategy
 
 from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
-from torch_lab.engine import lightning, profiling
+from torch_lab.engine import lightning, placement, profiling
 from torch_lab.engine.blame import Blame
 from torch_lab.engine.plugins import NoProfiler, SafeCheckpointIO
 from torch_lab.engine.ranks import Ranks
 from torch_lab.engine.savepoints import SavePoints
 from torch_lab.errors import ConfigurationError, UsageError
 from torch_lab.loggers import ClearMlLogger
+from torch_lab.utils.launched import Launch
 
 _OWN = (Blame, EpochProgress, NanMonitor, RunCheckpoint, SavePoints)
 
@@ -67,6 +69,9 @@ def build(
     if gpus is not None:
         kwargs |= {"accelerator": "gpu", "devices": list(gpus)}
     ranks = savepoints.ranks if savepoints is not None else ranks
+    launch = None if ranks is None else ranks.launch
+    _refuse_shards(kwargs.get("strategy"))
+    kwargs = _popen(kwargs) if launch is None else placement.settle(_popen(kwargs), launch)
     blame = Blame() if ranks is None else Blame(ranks.failing)
     every = [blame, *listed(kwargs.pop("callbacks", None)), *callbacks]
     if kwargs.pop("enable_progress_bar", True) and not _any(every, ProgressBar):
@@ -82,7 +87,7 @@ def build(
     files = SafeCheckpointIO(
         trust=trust, before_saving=before_saving, before_weights=before_weights
     )
-    kwargs["plugins"] = _plugins(kwargs.get("plugins"), files)
+    kwargs["plugins"] = _plugins(kwargs.get("plugins"), files, launch)
     kwargs["logger"] = _loggers(logger, kwargs.get("logger"))
     lightning.keep_files_below(directory, listed(kwargs["logger"]))
     with _refusals(init):
@@ -93,7 +98,7 @@ def build(
         )
     lightning.handle_no_signals(trainer)
     if ranks is not None:
-        _refuse_nodes(trainer)
+        _refuse_nodes(trainer, launch)
         lightning.launch_by(trainer, ranks)
     if savepoints is not None:
         refuse_what_cannot_join(trainer, init)
@@ -123,27 +128,59 @@ def _refuse_barebones(init: Mapping[str, Any]) -> None:
         )
 
 
+def _popen(init: Mapping[str, Any]) -> dict[str, Any]:
+    """Strategies that differ only in how processes are started: those of a run always start so."""
+    strategy = init.get("strategy")
+    if not isinstance(strategy, str) or strategy not in _STARTED_OTHERWISE:
+        return dict(init)
+    return {**init, "strategy": f"ddp{strategy.removeprefix(_STARTED_OTHERWISE[strategy])}"}
+
+
+_WAYS = ("ddp_spawn", "ddp_fork", "ddp_notebook")
+_STARTED_OTHERWISE = {
+    f"{way}{more}": way
+    for way in _WAYS
+    for more in ("", "_find_unused_parameters_true", "_find_unused_parameters_false")
+}
+
+
 def refuse_what_cannot_join(trainer: pl.Trainer, init: Mapping[str, Any]) -> None:
     """Refuse processes that can't be part of one run."""
-    _refuse_nodes(trainer)
     _refuse_spawning(trainer, init.get("strategy", "auto"))
+
+
+def _refuse_shards(strategy: object) -> None:
+    if lightning.saves_shards(strategy):
+        fix = (
+            'state_dict_type="full"'
+            if isinstance(strategy, FSDPStrategy)
+            else "save_distributed_checkpoint=False"
+        )
+        raise ConfigurationError(
+            f"trainer.init.strategy: {type(strategy).__name__} would save each process's part of"
+            " the weights for itself, in a form that only pickle reads",
+            hint=f"Let it save the whole: {type(strategy).__name__}({fix}).",
+        )
 
 
 def _refuse_spawning(trainer: pl.Trainer, asked: object) -> None:
     if lightning.spawns_ranks(trainer):
+        name = asked if isinstance(asked, str) else type(asked).__name__
         raise ConfigurationError(
-            f"trainer.init.strategy: {asked!r} spawns its processes, which can't take over the"
+            f"trainer.init.strategy: {name} spawns its processes, which can't take over the"
             " run's open journal and lock",
             hint='Use "ddp" instead: its processes start by themselves.',
         )
 
 
-def _refuse_nodes(trainer: pl.Trainer) -> None:
-    if trainer.num_nodes > 1:
+def _refuse_nodes(trainer: pl.Trainer, launch: Launch | None) -> None:
+    if trainer.num_nodes > 1 and launch is None:
         raise ConfigurationError(
-            f"trainer.init.num_nodes: {trainer.num_nodes} machines; this version joins only the"
-            " processes of one into a run",
-            hint="Leave it out, and say with devices how many processes there are to be.",
+            f"trainer.init.num_nodes: {trainer.num_nodes} machines, but this command was started by"
+            " itself, on one",
+            hint=f"torchrun starts it on each: torchrun --nnodes {trainer.num_nodes}"
+            " --nproc-per-node gpu --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m torch_lab"
+            f" train …; in a Slurm job: srun --nodes {trainer.num_nodes} train …",
         )
 
 
@@ -167,8 +204,12 @@ def _loggers(own: Logger | None, users: Any) -> Any:
     return [own, *added]
 
 
-def _plugins(users: Any, files: SafeCheckpointIO) -> list[Any]:
+def _plugins(users: Any, files: SafeCheckpointIO, launch: Launch | None) -> list[Any]:
     plugins = [*listed(users), files]
+    if launch is not None:
+        if not _any(plugins, ClusterEnvironment):
+            plugins.append(placement.Launched(placement.seen_from_here(launch)))
+        return plugins
     if os.environ.get("SLURM_NTASKS") == "1" and not _any(plugins, ClusterEnvironment):
         # Taken for Slurm's only task it would train on one device, however many were asked for.
         plugins.append(LightningEnvironment())

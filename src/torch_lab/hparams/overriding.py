@@ -35,10 +35,14 @@ def _split(item: str) -> tuple[str, str]:
     return key.strip(), text
 
 
+def full_keys(texts: Sequence[str]) -> list[str]:
+    """The dotted keys, with their section, that overrides give a value."""
+    return [".".join(_words(_split(item)[0])) for item in texts]
+
+
 def config_keys(texts: Sequence[str]) -> list[str]:
     """The dotted keys below `config` that overrides give a value."""
-    keys = [_words(_split(item)[0]) for item in texts]
-    return [".".join(words) for words in keys if words[0] == "config"]
+    return [key for key in full_keys(texts) if key.partition(".")[0] == "config"]
 
 
 def config_changes(texts: Sequence[str]) -> list[str]:

@@ -91,8 +91,9 @@ class Record:
 
     `sync`: a sender is to mirror the run; `fetched`: which server and task it was fetched from;
     `queued`: the queue that it was handed to, the task there, the agent that runs it; `ledger`:
-    which batches and samples were planned and trained on, and who stopped it; `slurm`: the job
-    that began it, and how often that had been started again.
+    which batches and samples were planned and trained on, and who stopped it; `sweep`: the study
+    and trial that it is of, and their storage; `slurm`: the job that began it, and how often that
+    had been started again.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Record:
     progress: Progress = Progress()
     ledger: Mapping[str, Any] | None = None
     slurm: Mapping[str, Any] | None = None
+    sweep: Mapping[str, Any] | None = None
     sync: bool = False
     fetched: Mapping[str, Any] | None = None
     queued: Mapping[str, Any] | None = None
@@ -272,6 +274,7 @@ _CONVERSIONS: dict[str, Any] = {
     "progress": lambda value: _build(Progress, value),
     "ledger": lambda value: None if value is None else dict(value),
     "slurm": lambda value: None if value is None else dict(value),
+    "sweep": lambda value: None if value is None else dict(value),
     "sync": bool,
     "fetched": lambda value: None if value is None else dict(value),
     "queued": lambda value: None if value is None else dict(value),

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 import zlib
@@ -20,7 +21,7 @@ from torch_lab.errors import StoreError
 from torch_lab.store.failures import storing
 from torch_lab.store.git import listed_files
 from torch_lab.store.source_masks import masked_source
-from torch_lab.utils.files import open_atomic
+from torch_lab.utils.files import open_atomic, write_atomic
 from torch_lab.utils.text import format_size
 
 FORMAT = 1
@@ -132,6 +133,27 @@ def _reading(packed: Path) -> Iterator[None]:
         raise
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise StoreError(f"{packed} is damaged: {error}") from error
+
+
+def stage(packed: Path, folder: Path, project: Path, pyproject: bytes) -> None:
+    """Unpack a bundle for training from it: a project of its own, the rest of it linked.
+
+    Done once: a folder that is there is whole, and later edits of the project don't matter to it.
+    """
+    if folder.exists():
+        return
+    draft = folder.with_name(f".{folder.name}.tmp")
+    draft.mkdir(exist_ok=True)
+    try:
+        unpack(packed, draft)
+    except BaseException:  # raised again
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    marker = draft / "pyproject.toml"  # says that this is a project's root
+    if not marker.exists():
+        write_atomic(marker, pyproject)
+    link_rest(draft, project)
+    draft.rename(folder)
 
 
 def link_rest(folder: Path, project: Path) -> None:

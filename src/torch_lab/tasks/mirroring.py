@@ -23,6 +23,7 @@ from torch_lab.store.record import Record, read
 from torch_lab.tasks.plan import Plan, run_prefix, say
 
 _CLAIM = 0.2  # seconds that a claim waits for the server, which was asked before torch was imported
+_UNHURRIED = 3.0  # seconds, where nothing else is done meanwhile
 _QUESTION = 20.0  # seconds after which no answer is waited for
 _REQUIRED = 15.0  # seconds to wait for a server that is required
 _AFTER_SIGNAL = 5.0  # seconds to wait at the end of a run that was told to stop
@@ -49,13 +50,13 @@ class Mirroring:
         """Whether a sender is to mirror this run from now on; None: as it was begun."""
         return True if self.wanted else False if self.offline else None
 
-    def floor(self) -> int:
+    def floor(self, patience: float = _CLAIM) -> int:
         """The least number for a new run by the server's tasks; 0 where it doesn't answer now."""
         question, self.question = self.question, None
         if question is None:
             return 0
         try:
-            return above_highest(question.answer(_CLAIM))
+            return above_highest(question.answer(patience))
         except ServerError:
             return 0
         finally:
@@ -112,6 +113,13 @@ def prepare(plan: Plan, *, new: bool) -> Mirroring:
     watch = Watch(plan.settings, say)
     watch.start()
     return Mirroring(plan.settings, watch, question=_question(plan) if new else None)
+
+
+def servers_floor(plan: Plan) -> int:
+    """The least number, by the server's tasks, for a run that is begun later, elsewhere."""
+    offline = plan.options.offline or plan.settings.offline
+    question = _question(plan) if wanted(plan.settings, offline=offline) else None
+    return Mirroring(plan.settings, question=question).floor(_UNHURRIED)
 
 
 def stopped_by(run: RunDirectory, record: Record, error: BaseException) -> str:

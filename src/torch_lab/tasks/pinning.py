@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     from torch_lab.checkpoints.resolve import Found
 
 
-def pinned(plan: Plan) -> tuple[Hparams, Parent | None]:
-    """The hyperparameters with each checkpoint named by its run's id, and the one to start from."""
+def pinned(plan: Plan, *, same_files: bool = False) -> tuple[Hparams, Parent | None]:
+    """The hyperparameters with each checkpoint named by its run's id, and the one to start from.
+
+    `same_files`: whoever begins the run sees this machine's files, as the nodes of a cluster do.
+    """
     hparams, parent = plan.hparams, None
     start = starting_point(plan)
     if start is not None:
         text, key = start
-        run, name, parent = _pin(plan, text, key)
+        run, name, parent = _pin(plan, text, key, same_files)
         if key == "trainer.fit.ckpt_path":
             hparams = _with_path(hparams, "fit", run, name)
         else:
@@ -37,7 +40,7 @@ def pinned(plan: Plan) -> tuple[Hparams, Parent | None]:
             hparams = replace(hparams, checkpoint=section)
     path = (hparams.trainer.validate or {}).get("ckpt_path")
     if path is not None:
-        run, name, _ = _pin(plan, os.fspath(path), "trainer.validate.ckpt_path")
+        run, name, _ = _pin(plan, os.fspath(path), "trainer.validate.ckpt_path", same_files)
         hparams = _with_path(hparams, "validate", run, name)
     return hparams, parent
 
@@ -48,7 +51,7 @@ def _with_path(hparams: Hparams, section: str, run: str, name: str) -> Hparams:
     return replace(hparams, trainer=replace(hparams.trainer, **{section: kwargs}))
 
 
-def _pin(plan: Plan, text: str, key: str) -> tuple[str, str, Parent | None]:
+def _pin(plan: Plan, text: str, key: str, same_files: bool) -> tuple[str, str, Parent | None]:
     """What an agent is to look for, the checkpoint's name there, and the run it belongs to."""
     # Brings torch, which hparams that name no checkpoint don't need.
     from torch_lab.checkpoints import remote, resolve
@@ -62,7 +65,10 @@ def _pin(plan: Plan, text: str, key: str) -> tuple[str, str, Parent | None]:
         except CheckpointNotFound as error:  # a run that was queued here, and ended elsewhere?
             place = remote.look(_task(text, artifacts), name, artifacts, error, local=False)
         else:
-            return _as_agents_find_it(found, text, name)
+            if not same_files:
+                return _as_agents_find_it(found, text, name)
+            pinned_to = str(found.path.absolute()) if found.run is None else found.run.record.id
+            return pinned_to, found.name, found.parent
         return place.task_id, place.name, None
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,9 @@ from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import QUEUED, Parent, Record
 from torch_lab.store.secrets import MASK
+from torch_lab.tasks import slurm_queue
 from torch_lab.tasks.options import TrainOptions
+from torch_lab.tasks.sweep import membership
 from torch_lab.utils.paths import display
 from torch_lab.utils.roots import prefer_root
 from torch_lab.utils.scripts import import_root
@@ -64,6 +66,26 @@ def plan(script: Path, options: TrainOptions) -> Plan:
     return Plan(experiment, settings, hparams, options)
 
 
+def hparams_scripts(scripts: Sequence[Path]) -> list[Path]:
+    """What a shell's `*.py` finds beside hyperparameter scripts is left out, and said."""
+    others = [script for script in scripts if script.name in ("__main__.py", "__init__.py")]
+    left = [script for script in scripts if script not in others]
+    if not others or not left:
+        return list(scripts)
+    say(f"left out, as no hyperparameter script: {', '.join(map(display, others))}")
+    return left
+
+
+def refuse_twice(scripts: Sequence[Path], resume: str | None) -> None:
+    """Raise where several are to go on with one run."""
+    twice = {str(script) for script in scripts if scripts.count(script) > 1}
+    if resume is not None and twice:
+        raise UsageError(
+            f"--resume auto can't go on with {min(twice)} twice: both would find the same run",
+            hint="Name each script once.",
+        )
+
+
 def new_record(plan: Plan, seed: int | None, parent: Parent | None) -> Record:
     """What is known of a new run before it has a name."""
     experiment, options = plan.experiment, plan.options
@@ -82,6 +104,7 @@ def new_record(plan: Plan, seed: int | None, parent: Parent | None) -> Record:
         host=socket.gethostname(),
         scripts=source.script_hashes(experiment.directory),
         slurm=slurm.as_record(),
+        sweep=membership.as_record(),
     )
 
 
@@ -136,13 +159,19 @@ def interrupted(options: TrainOptions) -> StoredRun | None:
             " was made",
             hint="To train on here, start a new run from it: checkpoint.checkpoint_task_id.",
         )
-    if stored.status == QUEUED:
+    if _is_waiting(stored, options):
         raise UsageError(
             f"run {stored.record.name} is queued: an agent begins it",
             hint=f"`lab show {stored.record.name}` says how far it is.",
         )
     refuse_completed(stored.record)
     return stored
+
+
+def _is_waiting(stored: StoredRun, options: TrainOptions) -> bool:
+    """Whether an agent is to begin the run; raises where a Slurm job is to."""
+    slurm_queue.refuse_waiting(stored, force=options.force)
+    return stored.status == QUEUED and not slurm_queue.handed_over(stored)
 
 
 def refuse_completed(record: Record) -> None:

@@ -43,7 +43,7 @@ def predict(
 ) -> None:
     """Predict; a signal unwinds what is under way."""
     stop = StopRequest(settings.grace_period, silent=is_follower())
-    ranks = Follower(stop) if is_follower() else Lead(stop)
+    ranks = Follower.started(stop) if is_follower() else Lead(stop)
     with stop.listening(), ranks.together(), _alone():
         _predict(options, experiment, hparams, settings, ranks)
 

@@ -196,16 +196,8 @@ def _unpack(order: Order, directory: RunDirectory, root: Path) -> None:
         write_atomic(directory.source_bundle, RunDirectory(order.folder).source_bundle.read_bytes())
     if not directory.git_diff.exists():
         write_atomic(directory.git_diff, order.order["git"].encode())
-    if directory.code.exists():
-        return
-    draft = directory.path / f".{directory.code.name}.tmp"
-    draft.mkdir(exist_ok=True)
-    source.unpack(directory.source_bundle, draft)
-    marker = draft / "pyproject.toml"  # says that this is a project's root
-    if not marker.exists():
-        write_atomic(marker, order.order["pyproject"].encode())
-    source.link_rest(draft, root)
-    draft.rename(directory.code)
+    pyproject = order.order["pyproject"].encode()
+    source.stage(directory.source_bundle, directory.code, root, pyproject)
 
 
 @contextmanager

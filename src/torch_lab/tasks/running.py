@@ -21,6 +21,8 @@ from torch_lab.checkpoints import resolve as checkpoints
 from torch_lab.checkpoints.resolve import Found
 from torch_lab.engine.fit import Setting, Start, fit
 from torch_lab.engine.ranks import Follower, Lead, Ranks
+from torch_lab.engine.ranks import meeting as meetings
+from torch_lab.engine.ranks.meeting import Meeting
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.trainer import check_gpus
 from torch_lab.experiment import clearml_calls
@@ -30,7 +32,7 @@ from torch_lab.store.console import Console
 from torch_lab.store.find import StoredRun
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import Record, read
-from torch_lab.tasks import report, session
+from torch_lab.tasks import other_machines, report, session
 from torch_lab.tasks.mirroring import Mirroring
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import (
@@ -43,8 +45,10 @@ from torch_lab.tasks.plan import (
     starting_point,
 )
 from torch_lab.tasks.session import Session
+from torch_lab.tasks.sweep import membership
 from torch_lab.tasks.train import JOIN
 from torch_lab.utils.at_hand import at_hand
+from torch_lab.utils.launched import Launch
 from torch_lab.utils.tracebacks import format_exception
 
 _CLOSING = 10.0  # seconds to close the books of a run whose main thread is stuck
@@ -52,7 +56,12 @@ _CLOSING = 10.0  # seconds to close the books of a run whose main thread is stuc
 # -- a new run -------------------------------------------------------------------------------
 
 
-def begin(plan: Plan, mirrored: Mirroring, place: StoredRun | None = None) -> None:
+def begin(
+    plan: Plan,
+    mirrored: Mirroring,
+    place: StoredRun | None = None,
+    meeting: Meeting | None = None,
+) -> None:
     """A new run, to its end; one that was queued has its place already."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
@@ -70,7 +79,7 @@ def begin(plan: Plan, mirrored: Mirroring, place: StoredRun | None = None) -> No
     ):
         mirrored.follow(books.directory)
         print(report.headline(books.record, books.directory))
-        _run(plan, books, _start(plan, found), seed, stop)
+        _run(plan, books, _start(plan, found), seed, stop, meeting)
 
 
 def _found(plan: Plan) -> Found | None:
@@ -117,7 +126,9 @@ def _baseline(plan: Plan) -> Hparams:
 # -- an interrupted one ----------------------------------------------------------------------
 
 
-def resume(plan: Plan, stored: StoredRun, mirrored: Mirroring) -> None:
+def resume(
+    plan: Plan, stored: StoredRun, mirrored: Mirroring, meeting: Meeting | None = None
+) -> None:
     """An interrupted run, from its newest sound checkpoint to its end."""
     experiments.require_function(plan.experiment, "train_config")
     check_gpus(plan.options.gpus)
@@ -135,7 +146,7 @@ def resume(plan: Plan, stored: StoredRun, mirrored: Mirroring) -> None:
         else:
             start = _start(plan, _found_again(plan, books.record))
         assert books.record.seed is not None
-        _run(plan, books, start, books.record.seed, stop)
+        _run(plan, books, start, books.record.seed, stop, meeting)
 
 
 def _found_again(plan: Plan, record: Record) -> Found | None:
@@ -160,19 +171,30 @@ def _stop_request(plan: Plan) -> Iterator[StopRequest]:
         yield stop
 
 
-def _run(plan: Plan, books: Session, start: Start, seed: int, stop: StopRequest) -> None:
+def _run(
+    plan: Plan,
+    books: Session,
+    start: Start,
+    seed: int,
+    stop: StopRequest,
+    meeting: Meeting | None,
+) -> None:
     assignment = {
         "directory": str(books.directory.path),
         "seed": seed,
         "start": [str(start.checkpoint or ""), start.weights_only, start.strict, start.resuming],
         "grace_period": plan.settings.grace_period,
     }
-    lead = Lead(stop, give_up=partial(_give_up, books), log=partial(_log, books))
+    launch = None if meeting is None else meeting.launch
+    lead = Lead(stop, give_up=partial(_give_up, books), log=partial(_log, books), launch=launch)
     os.environ[JOIN] = json.dumps(assignment)
     stop.log = books.directory.console()
     try:
         stop.release()
         with lead.together():
+            if meeting is not None:
+                meeting.tell(assignment=assignment)
+                lead.adopt(meeting.joined.values())
             _execute(plan, books.directory, start, seed, stop, lead, books)
         stop.hold()
         books.finish("completed")  # said only when it is recorded
@@ -205,17 +227,48 @@ def _give_up(books: Session, error: BaseException) -> None:
     os._exit(1)
 
 
-def join(options: TrainOptions, assignment: dict[str, Any]) -> None:
-    """A process of another rank: the same training, without books."""
-    directory = RunDirectory(Path(assignment["directory"]))
+def join_meeting(options: TrainOptions, launch: Launch, patience: float) -> None:
+    """A process that torchrun or srun has started, of another rank than 0."""
+    channel, told = meetings.join(launch, patience)
+    if told is None:  # rank 0 has said why
+        raise SystemExit(1)
+    if "nothing" in told:
+        return
+    assignment = told["assignment"]
     stop = StopRequest(assignment["grace_period"], silent=True)
-    follower = Follower(stop)
-    stop.log = log = directory.console(follower.rank)
-    with follower.together(), stop.listening(), Console(log):
-        plan = recorded_plan(directory, read(directory), options)
-        checkpoint, weights_only, strict, resuming = assignment["start"]
-        start = Start(Path(checkpoint) if checkpoint else None, weights_only, strict, resuming)
-        _execute(plan, directory, start, assignment["seed"], stop, follower, None)
+    _follow(options, assignment, Follower(stop, channel, launch.rank, launch), stop)
+
+
+def join(options: TrainOptions, assignment: dict[str, Any]) -> None:
+    """A process of another rank that rank 0 has started."""
+    stop = StopRequest(assignment["grace_period"], silent=True)
+    _follow(options, assignment, Follower.started(stop), stop)
+
+
+def _follow(
+    options: TrainOptions, assignment: dict[str, Any], follower: Follower, stop: StopRequest
+) -> None:
+    """The same training, without books."""
+    directory = RunDirectory(Path(assignment["directory"]))
+    with follower.together(), stop.listening():
+        if follower.launch is not None:
+            other_machines.join(directory, follower.launch)
+        stop.log = log = directory.console(follower.rank)
+        with Console(log):
+            _train_along(options, assignment, follower, stop, directory)
+
+
+def _train_along(
+    options: TrainOptions,
+    assignment: dict[str, Any],
+    follower: Follower,
+    stop: StopRequest,
+    directory: RunDirectory,
+) -> None:
+    plan = recorded_plan(directory, read(directory), options)
+    checkpoint, weights_only, strict, resuming = assignment["start"]
+    start = Start(Path(checkpoint) if checkpoint else None, weights_only, strict, resuming)
+    _execute(plan, directory, start, assignment["seed"], stop, follower, None)
 
 
 def _execute(
@@ -231,6 +284,7 @@ def _execute(
         books.open_sdk()
     pl.seed_everything(seed, verbose=False)
     configuration = experiments.train_configuration(plan.experiment, plan.hparams.config)
+    configuration = replace(configuration, callbacks=(*configuration.callbacks, *_of_sweep()))
     if books is not None:
         if not plan.hparams.task.get("sdk"):
             _remark(plan)
@@ -238,6 +292,15 @@ def _execute(
     setting = _setting(plan, directory, start, seed, stop, ranks, books)
     with at_hand(configuration=configuration, hparams=plan.hparams.as_dict()):
         fit(configuration, _baseline(plan), setting)
+
+
+def _of_sweep() -> list[pl.Callback]:
+    """What asks the pruner, in a trial of a sweep that has one."""
+    if membership.current() is None:
+        return []
+    from torch_lab.tasks.sweep.pruning import watch
+
+    return watch()
 
 
 def _remark(plan: Plan) -> None:

@@ -43,6 +43,8 @@ from torch_lab.store.record import (
 from torch_lab.tasks import sdk, slurm
 from torch_lab.tasks.mirroring import stopped_by
 from torch_lab.tasks.plan import refuse_completed, say, spoken_command
+from torch_lab.tasks.pool.child import announce
+from torch_lab.tasks.sweep import membership
 from torch_lab.utils.threads import leave_signals_to_main
 from torch_lab.utils.tracebacks import summary
 
@@ -173,6 +175,7 @@ def new(
     Its number is `floor` or above. One that was queued has a name, and its `place`.
     """
     if place is None:
+        membership.require_sweep()
         directory = claim.claim(settings.artifacts, prefix, floor=floor)
         record = replace(record, name=directory.name, id=claim.new_id(), created=_now())
     else:
@@ -187,6 +190,7 @@ def new(
                 claim.discard(directory)  # a run that never began leaves nothing behind
             raise
         session = Session(directory, lock, writer, recorder, settings)
+        announce(directory, record)
         session.snapshot = _take_snapshot(directory, experiment)
         with _kept(session):
             yield session
@@ -215,6 +219,7 @@ def resumed(
         writer = RecordWriter(directory, lock, record)
         recorder = RunRecorder(directory, after=after, hold=lock.hold)
         session = Session(directory, lock, writer, recorder, settings)
+        announce(directory, record)
         session.snapshot = _take_snapshot(directory, experiment)
         resume = Resume(
             _now(), max(after, 0), spoken_command(), socket.gethostname(), slurm_job.as_record()

@@ -16,9 +16,11 @@ from torch_lab.recording import overview
 from torch_lab.store import environment, git
 from torch_lab.store.find import StoredRun
 from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record, Resume
+from torch_lab.store.slurm import submission
 from torch_lab.tasks import ledger
 from torch_lab.tasks.env import facts
 from torch_lab.tasks.runs import duration, live, run_data
+from torch_lab.tasks.slurm_queue import NOTE
 from torch_lab.tasks.table import (
     MISSING,
     ago,
@@ -124,7 +126,8 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     yield "script", record.script
     if record.dev_run is not None:
         yield "dev run", str(record.dev_run)
-    if record.queued is not None:
+    yield from _slurm_rows(view.run)
+    if record.queued is not None and "queue" in record.queued:
         agent = record.queued.get("agent")
         yield "queue", f"{record.queued.get('queue')}{f', agent {agent}' if agent else ''}"
         yield "task", str(record.queued.get("page") or MISSING)
@@ -141,6 +144,8 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
         yield "overrides", ", ".join(record.overrides)
     yield "host", record.host or MISSING
     yield "seed", MISSING if record.seed is None else str(record.seed)
+    if record.sweep is not None:
+        yield "sweep", f"trial {record.sweep.get('trial')} of {record.sweep.get('study')}"
     if record.parent is not None:
         parent = record.parent
         yield "parent", f"{parent.name} ({parent.id[:8]}), checkpoint {parent.checkpoint}"
@@ -151,6 +156,17 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
         yield "ClearML", _sent(view.mirror, view.run)
     for child in view.children:
         yield "child", f"{child.name} ({child.id[:8]})"
+
+
+def _slurm_rows(run: StoredRun) -> Iterator[tuple[str, str]]:
+    """The job that the run was handed to, what Slurm says of it, its log; else that it began in."""
+    found, said = submission(run.directory), run.notes.get(NOTE)
+    begun = run.record.slurm or {}
+    number = found.job if found is not None else begun.get("job")
+    if number is not None:
+        yield "slurm", f"job {number}{f', {said}' if said else ''}"
+    if found is not None and found.log:
+        yield "log", found.log
 
 
 def _resumed(resume: Resume) -> str:

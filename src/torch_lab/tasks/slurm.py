@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from torch_lab import experiment as experiments
 from torch_lab import settings as settings_
@@ -17,6 +19,7 @@ from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import run_prefix, say
 from torch_lab.utils.text import plural
 
+SUBMITTED = "_TORCH_LAB_SUBMITTED"  # tells a job that `lab submit` made the id of its run
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # what `sbatch --signal=USR1@90` sends
 _PATIENCE = 10.0  # seconds for scontrol, at most
 
@@ -53,6 +56,21 @@ def requeue(job: Job, patience: float = _PATIENCE) -> str | None:
 
 
 # -- a job that runs again -------------------------------------------------------------------
+
+
+def submitted_run(options: TrainOptions) -> StoredRun | None:
+    """The run that `lab submit` made this job for, as far as it is; None outside of such a job.
+
+    Slurm may start a job again whatever became of its run: one that is completed is no mistake.
+    """
+    number = os.environ.get(SUBMITTED)
+    if not number or options.resume is None or current() is None:
+        return None
+    settings = settings_.load(Path.cwd())
+    stored, _ = find.resolve(
+        options.resume, settings.artifacts, cwd=Path.cwd(), lost_after=settings.lost_after
+    )
+    return stored if stored.record.id == number else None
 
 
 def earlier_run(options: TrainOptions) -> StoredRun | None:

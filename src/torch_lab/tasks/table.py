@@ -23,6 +23,8 @@ _COLORS = {
     "lost": "33",
     "running": "36",
     "starting": "36",
+    "queued": "35",
+    "requeued": "35",
 }
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

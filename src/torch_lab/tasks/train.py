@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from torch_lab import settings as settings_
 from torch_lab.errors import UsageError
 from torch_lab.store.find import StoredRun
 from torch_lab.store.record import QUEUED
 from torch_lab.tasks import changes, mirroring, slurm
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import Plan, interrupted, plan, recorded_plan
+from torch_lab.tasks.pool.child import announce
+from torch_lab.tasks.sweep import membership
+from torch_lab.utils import launched
 from torch_lab.utils.interrupts import end_at_once
+from torch_lab.utils.launched import Launch
+from torch_lab.utils.threads import ENDING
+
+if TYPE_CHECKING:  # it imports torch
+    from torch_lab.engine.ranks.meeting import Meeting
 
 JOIN = "_TORCH_LAB_JOIN"  # tells the processes of the other ranks which run they belong to
 
@@ -23,46 +35,83 @@ def train(options: TrainOptions) -> None:
             from torch_lab.tasks import running
 
         return running.join(options, json.loads(os.environ.pop(JOIN)))
-    _refuse_other_launchers()
+    if (found := launched.launch()) is not None:
+        return _one_of_several(options, found)
+    launched.forget()
     if options.queue is not None:
         from torch_lab.tasks.queue import hand_over
 
         return hand_over(options, options.queue)
+    return _train(options, None)
+
+
+def _train(options: TrainOptions, meeting: Meeting | None) -> None:
     with end_at_once():  # hyperparameter scripts import torch, too
-        stored = slurm.earlier_run(options) or interrupted(options)
+        stored = _earlier(options)
         if stored is not None and stored.status == "completed":
-            print(slurm.nothing_to_do(stored))
-            return None
+            announce(stored.directory, stored.record)
+            print(_nothing_to_do(stored))
+            return None if meeting is None else meeting.dismiss()
         if stored is None:
             assert options.script is not None
             ready = plan(options.script, options)
         else:
             ready = recorded_plan(stored.directory, stored.record, options)
-            changes.check(stored.record, ready.experiment, ready.hparams, force=options.force)
-    return start(ready, stored)
+            force = options.force or stored.status == QUEUED  # its code is what it brought along
+            changes.check(stored.record, ready.experiment, ready.hparams, force=force)
+    return start(ready, stored, meeting)
 
 
-def start(ready: Plan, stored: StoredRun | None) -> None:
-    """A new run, or one that is stored: begun where it was queued, else gone on with."""
+def _earlier(options: TrainOptions) -> StoredRun | None:
+    """The run that is to go on: that of this trial of a sweep, of this Slurm job, or as asked."""
+    if membership.current() is not None:
+        return membership.earlier_run()
+    return slurm.submitted_run(options) or slurm.earlier_run(options) or interrupted(options)
+
+
+def _nothing_to_do(stored: StoredRun) -> str:
+    trial = membership.current() is not None
+    return membership.nothing_to_do(stored) if trial else slurm.nothing_to_do(stored)
+
+
+def start(ready: Plan, stored: StoredRun | None, meeting: Meeting | None = None) -> None:
+    """A new run, or one that is stored: begun where it was queued, else gone on with.
+
+    `meeting` is where the other processes are, if torchrun or srun has started them.
+    """
+    if meeting is not None:
+        meeting.gather()
     mirrored = mirroring.prepare(ready, new=stored is None)
     with mirrored.of_training():
         with end_at_once():
             from torch_lab.tasks import running
         if stored is None or stored.status == QUEUED:
-            return running.begin(ready, mirrored, stored)
-        return running.resume(ready, stored, mirrored)
+            return running.begin(ready, mirrored, stored, meeting)
+        return running.resume(ready, stored, mirrored, meeting)
 
 
-def _refuse_other_launchers() -> None:
-    """Processes that nobody has told their run would each begin one of their own."""
-    ranks = {name: os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")}
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1") and "RANK" in os.environ
-    if several or any(rank not in ("", "0") for rank in ranks.values()):
+def _one_of_several(options: TrainOptions, launch: Launch) -> None:
+    """A process that torchrun or srun has started: rank 0 decides, the others are told."""
+    if options.queue is not None:
         raise UsageError(
-            "this process was started as one of several (torchrun, srun), which this version of"
-            " train doesn't join into one run",
-            hint="Start train once; trainer.init.devices says how many processes it is to use.",
+            f"--queue {options.queue} hands over one run: {launch.by} has started {launch.world}"
+            " processes to do so",
+            hint="Start it once, by itself.",
         )
+    patience = settings_.load(options.script or Path.cwd()).join_timeout
+    with end_at_once():
+        from torch_lab.engine.ranks import meeting
+        from torch_lab.tasks import running
+    if launch.rank > 0:
+        return running.join_meeting(options, launch, patience)
+    try:
+        with meeting.opened(launch, patience) as opened:
+            _train(options, opened)
+    except BaseException:  # raised again
+        # As soon as one has failed torchrun ends the others, which have still to say why.
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        raise
 
 
 def _rank() -> int:

@@ -15,6 +15,8 @@ from torch_lab.engine.lightning.parts import (
     is_setting_up,
     keep_files_below,
     no_checkpoint_of_its_own_choice,
+    saves_shards,
+    shards,
     spawns_ranks,
 )
 from torch_lab.engine.lightning.progress import (
@@ -61,7 +63,9 @@ __all__ = [
     "no_checkpoint_of_its_own_choice",
     "planned_batches",
     "restore_logged_state",
+    "saves_shards",
     "search_bar_on_terminals_only",
+    "shards",
     "skip_idle_hooks",
     "spawns_ranks",
     "step_limit",

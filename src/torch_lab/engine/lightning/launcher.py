@@ -13,12 +13,18 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from lightning_fabric.strategies.launchers.subprocess_script import _basic_subprocess_cmd
-from lightning_fabric.utilities.distributed import _set_num_threads_if_needed
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+
+from torch_lab.engine import hardware
+from torch_lab.utils.launched import Launch
 
 
 class Company(Protocol):
     """Who starts the processes, and knows when all are there."""
+
+    @property
+    def launch(self) -> Launch | None:
+        """How they were started, if not by rank 0."""
 
     def start(
         self, rank: int, command: Sequence[str], environment: Mapping[str, str]
@@ -40,7 +46,7 @@ class _Launcher(_SubprocessScriptLauncher):
         if not environment.creates_processes_externally:
             self._call_children_scripts()
         self.company.gather()
-        _set_num_threads_if_needed(num_processes=self.num_processes)
+        hardware.share_threads(self.num_processes, self.company.launch)
         return function(*args, **kwargs)
 
     def _call_children_scripts(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.strategies import FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.trainer.call import _call_setup_hook
 
@@ -49,6 +50,18 @@ def is_setting_up() -> bool:
     all else that happens there.
     """
     return sys._getframe(2).f_code is _call_setup_hook.__code__
+
+
+def shards(trainer: pl.Trainer) -> bool:
+    """Whether the strategy spreads a model's weights over the processes."""
+    return isinstance(trainer.strategy, (FSDPStrategy, ModelParallelStrategy))
+
+
+def saves_shards(strategy: object) -> bool:
+    """Whether it would save them as they are spread, in a folder that only pickle reads."""
+    if isinstance(strategy, FSDPStrategy):
+        return strategy._state_dict_type == "sharded"
+    return isinstance(strategy, ModelParallelStrategy) and strategy._save_distributed_checkpoint
 
 
 def spawns_ranks(trainer: pl.Trainer) -> bool:

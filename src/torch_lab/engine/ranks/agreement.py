@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch_lab.utils.launched import Launch
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -22,6 +24,10 @@ NOTHING = Wish()
 
 class Ranks(Protocol):
     """This process's place among the processes of its run."""
+
+    @property
+    def launch(self) -> Launch | None:
+        """How torchrun or srun has started all of them; None where rank 0 starts the others."""
 
     def start(
         self, rank: int, command: Sequence[str], environment: Mapping[str, str]

@@ -64,6 +64,13 @@ class Failure:
         name = signal.Signals(-status).name
         return replace(found, message=f"rank {rank} was killed by {name}", hint=_KILLED)
 
+    @classmethod
+    def of_loss(cls, rank: int, host: str, by: str) -> Failure:
+        """A process of another's that is gone without a word."""
+        found = cls(rank, time.monotonic(), RankLost.__name__)
+        message = f"rank {rank} on {host} is gone: its process was ended, or its machine is"
+        return replace(found, message=message, hint=f"{_KILLED} {by} tells how it ended.")
+
     def exception(self) -> BaseException:
         """The exception for rank 0 to raise: the run ends as if it had been its own."""
         if self.signum:

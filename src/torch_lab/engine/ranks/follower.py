@@ -16,11 +16,12 @@ from types import FrameType
 from torch_lab.engine.ranks.agreement import NOTHING, Agreement, Wish
 from torch_lab.engine.ranks.channel import WAKE, Channel, Message, Watch, wake_main
 from torch_lab.engine.ranks.failures import Failure, is_echo
-from torch_lab.engine.ranks.lead import CHANNEL
 from torch_lab.engine.stop import StopRequest
 from torch_lab.errors import Stopped
+from torch_lab.utils.launched import CHANNEL, Launch, leave_word
 
 _UNWINDING = 2.0  # seconds to leave what is under way, when rank 0 has ended
+_CLEARING_UP = 30.0  # … when this one has come to its end, too
 _SENDING = 5.0
 
 
@@ -36,10 +37,12 @@ class _Over(BaseException):
 class Follower:
     """The place of another rank than 0."""
 
-    def __init__(self, stop: StopRequest) -> None:
-        number, self.rank = map(int, os.environ.pop(CHANNEL).split())
-        os.set_inheritable(number, False)
-        self._channel = Channel(Connection(number))
+    def __init__(
+        self, stop: StopRequest, channel: Channel, rank: int, launch: Launch | None = None
+    ) -> None:
+        self.rank = rank
+        self.launch = launch
+        self._channel = channel
         self._stop = stop
         self._agreement = Agreement()
         self._watch = Watch()
@@ -48,6 +51,14 @@ class Follower:
         self._ended = False
         self._here = False
         self._stopping = False
+        self._status = 1  # with which it leaves where nothing else ends it
+
+    @classmethod
+    def started(cls, stop: StopRequest) -> Follower:
+        """The place that the Lead which has started this process has given it."""
+        number, rank = map(int, os.environ.pop(CHANNEL).split())
+        os.set_inheritable(number, False)
+        return cls(stop, Channel(Connection(number)), rank)
 
     def start(
         self, rank: int, command: Sequence[str], environment: Mapping[str, str]
@@ -87,6 +98,7 @@ class Follower:
         self._watch.start()
         try:
             yield
+            self._status = 0
             self._tell_end()
         except BaseException as error:  # noqa: BLE001 - any: rank 0 raises it
             raise SystemExit(self._ends_with(error)) from None
@@ -107,6 +119,8 @@ class Follower:
     def _tell_failure(self, error: BaseException) -> None:
         if self._told.acquire(blocking=False):
             failure = Failure.of(error, self.rank)
+            if self.launch is not None and not failure.signum:
+                leave_word(failure.summary, failure.traceback)
             self._watch.post(lambda: self._channel.send(failed=failure.plain()))
 
     # -- in the main thread, inside of a signal's handler ---------------------------------------
@@ -139,7 +153,7 @@ class Follower:
         if not self._ended:
             self._ended = True
             sys.unraisablehook = lambda _: None  # in the midst of a __del__, it is nobody's matter
-            self._watch.later(_UNWINDING, self._leave)
+            self._watch.later(_UNWINDING if self._status else _CLEARING_UP, self._leave)
             wake_main()
 
     def _leave(self) -> None:
@@ -148,4 +162,4 @@ class Follower:
             self._channel.send(over=True)
         for each in multiprocessing.active_children():
             each.kill()
-        os._exit(1)
+        os._exit(self._status)

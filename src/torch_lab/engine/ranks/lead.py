@@ -8,23 +8,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import Pipe
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch_lab.engine.ranks.agreement import NOTHING, Agreement, Wish
 from torch_lab.engine.ranks.channel import WAKE, Channel, Message, Watch, wake_main
 from torch_lab.engine.ranks.failures import Failure, first, is_echo
 from torch_lab.engine.stop import StopRequest
-from torch_lab.errors import Stopped
+from torch_lab.errors import RankLost, Stopped
+from torch_lab.utils.launched import CHANNEL, Launch
 from torch_lab.utils.threads import ENDING
 from torch_lab.utils.tracebacks import summary
 
-CHANNEL = "_TORCH_LAB_CHANNEL"  # tells a follower its end of the channel, and its rank
+if TYPE_CHECKING:  # it imports torch
+    from torch_lab.engine.ranks.meeting import Joined
+
 
 # Seconds from a rank's failure …
 _OWN = 0.5  # … in which rank 0 may come to an exception of its own before it is interrupted
@@ -37,10 +40,22 @@ _HOOKS = 60.0  # seconds for what they do at the end by themselves, until that i
 @dataclass
 class _Process:
     rank: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None  # None: another has started it
     channel: Channel
+    host: str = ""
     here = False
     over = False  # it has said how it ended, or is gone
+
+    def wait(self, seconds: float) -> int | None:
+        """Its status when it has ended, which of another's can't be known."""
+        return None if self.process is None else self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """End it, at once where that can be done; another's ends itself when it is told."""
+        if self.process is None:
+            self.channel.send(end=True)
+        else:
+            self.process.kill()
 
 
 class Lead:
@@ -56,7 +71,9 @@ class Lead:
         *,
         give_up: Callable[[BaseException], None] = lambda _: os._exit(1),
         log: Callable[[int], str] | None = None,
+        launch: Launch | None = None,
     ) -> None:
+        self.launch = launch
         self._stop = stop
         self._give_up = give_up
         self._log = log
@@ -78,10 +95,7 @@ class Lead:
         self, rank: int, command: Sequence[str], environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         """Start the process of another rank; its standard input is nobody's."""
-        if not self._processes:
-            self._stop.on_signal = self._signalled
-            self._before = signal.signal(WAKE, self._woken)
-            self._watch.start()
+        self._open()
         ours, theirs = Pipe()
         number = theirs.fileno()
         process = subprocess.Popen(
@@ -91,9 +105,24 @@ class Lead:
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
-        found = self._processes[rank] = _Process(rank, process, Channel(ours))
-        self._watch.post(lambda: self._watch.listen(found.channel, partial(self._hear, found)))
+        self._take(_Process(rank, process, Channel(ours)))
         return process
+
+    def adopt(self, joined: Iterable[Joined]) -> None:
+        """Lead processes that torchrun or srun has started."""
+        for each in joined:
+            self._open()
+            self._take(_Process(each.rank, None, each.channel, each.host))
+
+    def _open(self) -> None:
+        if not self._processes:
+            self._stop.on_signal = self._signalled
+            self._before = signal.signal(WAKE, self._woken)
+            self._watch.start()
+
+    def _take(self, found: _Process) -> None:
+        self._processes[found.rank] = found
+        self._watch.post(lambda: self._watch.listen(found.channel, partial(self._hear, found)))
 
     def gather(self) -> None:
         """Wait until all ranks have come this far."""
@@ -172,10 +201,14 @@ class Lead:
     def _failure(self) -> BaseException | None:
         """The others' first failure, as one and the same exception."""
         if self._raised is None and (found := first(self._failures)) is not None:
-            self._raised = found.exception()
-            if self._log is not None and not found.signum:
-                self._raised.add_note(f"console log of rank {found.rank}: {self._log(found.rank)}")
+            self._raised = self._as_raised(found)
         return self._raised
+
+    def _as_raised(self, found: Failure) -> BaseException:
+        error = found.exception()
+        if self._log is not None and not found.signum:
+            error.add_note(f"console log of rank {found.rank}: {self._log(found.rank)}")
+        return error
 
     def _cause(self, error: BaseException) -> BaseException:
         """What the run fails with: this exception, or the one of another rank that led to it."""
@@ -184,6 +217,8 @@ class Lead:
         self._leaving = True
         self._stop.hold()
         at, own = self._own or (time.monotonic(), error)
+        if isinstance(error, Stopped) and self.launch is not None:
+            return self._failure_before_signal() or error
         if isinstance(error, Stopped) or error is self._raised:
             return error
         if is_echo(own):
@@ -198,6 +233,18 @@ class Lead:
         self._raised = None
         return self._failure() or own
 
+    def _failure_before_signal(self) -> BaseException | None:
+        """What torchrun sends its signal for, as soon as one of its processes has failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failures, _OWN)
+        found = first([each for each in self._failures if self._is_no_signals(each)])
+        return None if found is None else self._as_raised(found)
+
+    def _is_no_signals(self, failure: Failure) -> bool:
+        """One that has not come so far has no handler yet, and dies of the same signal."""
+        lost = failure.kind == RankLost.__name__ and not self._processes[failure.rank].here
+        return not failure.signum and not lost
+
     def _close(self) -> None:
         if not self._processes:
             return
@@ -206,10 +253,10 @@ class Lead:
         end = time.monotonic() + _ENDING
         for each in self._processes.values():
             try:
-                each.process.wait(max(0.0, end - time.monotonic()))
+                each.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
-                each.process.kill()
-                each.process.wait()
+                each.kill()
+                each.wait(_HOOKS)
         self._watch.stop()
         for each in self._processes.values():
             each.channel.close()
@@ -241,7 +288,10 @@ class Lead:
             self._tell_of(message["signal"])
             wake_main()
         elif "failed" in message:
-            self._failed(sender, Failure(**message["failed"]))
+            failure = Failure(**message["failed"])
+            if sender.process is None:  # perhaps of a machine with a clock of its own
+                failure = replace(failure, at=time.monotonic())
+            self._failed(sender, failure)
         else:
             with self._changed:
                 sender.here, sender.over = True, "over" in message
@@ -249,9 +299,12 @@ class Lead:
 
     def _death(self, sender: _Process) -> Failure:
         try:
-            status = sender.process.wait(_COLLECTIVES)
+            status = sender.wait(_COLLECTIVES)
         except subprocess.TimeoutExpired:
             status = None
+        if sender.process is None:
+            by = self.launch.by if self.launch is not None else ""
+            return Failure.of_loss(sender.rank, sender.host, by)
         failure = Failure.of_death(sender.rank, status)
         # It had not come to where it tells of signals: killed, or ended as Python does then.
         signum = next((each for each in ENDING if status in (-each, 128 + each)), 0)
@@ -282,7 +335,7 @@ class Lead:
     def _kill_all(self) -> None:
         for each in self._processes.values():
             each.over = True
-            each.process.kill()
+            each.kill()
 
     def _end_all(self) -> None:
         for each in self._processes.values():

@@ -15,6 +15,7 @@ from torch_lab.tasks.remove import trash
 from torch_lab.tasks.remove.guard import Guard, Kept, refusal
 from torch_lab.tasks.remove.rules import Best, Rules
 from torch_lab.tasks.remove.slimming import Slimming, slimming
+from torch_lab.tasks.slurm_queue import as_slurm_says
 from torch_lab.utils.paths import display
 from torch_lab.utils.text import suggestion
 
@@ -48,7 +49,7 @@ def choose(
     force: bool = False,
 ) -> Choice:
     """What the command line asks for. Runs that are named, but must stay, are an error."""
-    known = find.runs(settings.artifacts, lost_after=settings.lost_after)
+    known = as_slurm_says(find.runs(settings.artifacts, lost_after=settings.lost_after))
     chosen, named = _chosen(words, known, settings)
     spared = _spared(chosen, rules, group_by)
     leaving = [run for run in chosen if run.folder not in spared]

@@ -12,6 +12,7 @@ from torch_lab.store.find import DAMAGED, StoredRun
 from torch_lab.store.lock import holder_of, is_alive
 from torch_lab.store.record import QUEUED, UNFINISHED
 from torch_lab.tasks.remove import trash
+from torch_lab.tasks.slurm_queue import REQUEUED
 from torch_lab.utils.paths import display
 from torch_lab.utils.text import plural
 
@@ -75,6 +76,8 @@ class Guard:
             return f"{child} starts from it"
         if run.status == QUEUED:
             return "it waits in a queue"
+        if run.status == REQUEUED:
+            return "Slurm is to start it again"
         if self._mirrored and self._unsent(run):
             return "not all of it is on the ClearML server yet (`lab sync`)"
         return None

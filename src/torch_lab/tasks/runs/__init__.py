@@ -34,12 +34,14 @@ from torch_lab.tasks.runs.words import is_pattern as is_pattern
 from torch_lab.tasks.runs.words import like as like
 from torch_lab.tasks.runs.words import none_found as none_found
 from torch_lab.tasks.runs.words import offer_all as offer_all
+from torch_lab.tasks.slurm_queue import as_slurm_says
 
 
 def told(runs: Sequence[StoredRun], *, again: bool = False) -> list[StoredRun]:
-    """The runs, those that wait in a queue with what the ClearML server says of them by now."""
-    if not any(run.status == QUEUED for run in runs):
-        return list(runs)
-    from torch_lab.tasks.queue_status import as_the_server_says
+    """The runs, those that wait in a queue with what Slurm or the ClearML server says."""
+    found = as_slurm_says(runs)
+    if any(run.status == QUEUED for run in found):
+        from torch_lab.tasks.queue_status import as_the_server_says
 
-    return as_the_server_says(runs, again=again)
+        found = as_the_server_says(found, again=again)
+    return found

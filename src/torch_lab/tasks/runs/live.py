@@ -58,6 +58,15 @@ def live(run: StoredRun) -> Live | None:
     return found
 
 
+def newest_values(run: StoredRun) -> dict[str, float]:
+    """The newest value of each metric that a run under way has logged of late."""
+    return {
+        name: value
+        for row in _last_rows(run.directory.metrics)
+        for name, value in row.values.items()
+    }
+
+
 def _live(record: Record, rows: list[Row]) -> Live:
     last = rows[-1]
     init = _init(record.hparams)
