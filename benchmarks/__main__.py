@@ -17,6 +17,8 @@ BENCHMARKS = {
     "startup": ("startup:run", "`train --help`, `infer --help`"),
     "listing": ("listing:run", "`lab runs`, `show`, `diff`, with 1,000 and 10,000 runs"),
     "pool": ("pool:run", "several scripts in one `train`"),
+    "sweep": ("sweep:run", "the trials of a sweep"),
+    "processes": ("processes:run", "two processes of one run against one"),
     "whole": ("whole:run", "the whole of `train`"),
     "step": ("steps:run", "one step of a tiny network"),
     "growth": ("steps:growth", "a step late in a long epoch"),

@@ -26,6 +26,7 @@
         ├── NonFiniteLoss         NaN or inf
         ├── RankLost              another process of the run is gone
         ├── WorkerFailed          a loader worker died, or didn't answer in time
+        ├── StorageAway           where a sweep keeps its trials can't be reached: later it may
         └── RunIncomplete         planned batches or samples were left out or repeated
     Stopped                       a signal ended the run (BaseException): exit 128 + N
 
@@ -185,6 +186,10 @@ class RankLost(RunError):
 
 class WorkerFailed(RunError):
     """A loader worker died, or did not answer in time."""
+
+
+class StorageAway(RunError):
+    """The file or database that holds a sweep's trials can't be reached."""
 
 
 class RunIncomplete(RunError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from e2e.tiny_project import EXPERIMENT, Lab
@@ -39,7 +40,10 @@ def trials(lab: Lab, *options: str) -> list[dict[str, Any]]:
 
 def runs(lab: Lab) -> list[dict[str, Any]]:
     """The records of the sweep's runs."""
-    found = (json.loads(file.read_text()) for file in lab.artifacts.glob("*/run.json"))
+    found = []
+    for file in lab.artifacts.glob("*/run.json"):
+        with suppress(FileNotFoundError):  # a run that is taken back as its sweep was killed
+            found.append(json.loads(file.read_text()))
     return [record for record in found if (record["sweep"] or {}).get("study") == STUDY]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -12,20 +13,79 @@ from e2e import sweeping
 from e2e.sweeping import SEARCH, STUDY
 from e2e.tiny_project import EXPERIMENT, Lab
 from helpers import wait_for
+from terminal import Terminal
 from torch_lab import hparams
+from torch_lab.tasks.sweep import ledger
+from torch_lab.tasks.sweep.design import Design
+from torch_lab.tasks.sweep.owners import OWNER
 
 WIDTHS = '"config.width": trial.suggest_int("width", 2, 8)'
+# What sweeps of these tests do besides, at moments that no test could meet from outside.
+DIES = """
+
+def die(trial):
+    import os, signal
+    from pathlib import Path
+
+    if {dies}:
+        Path("died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+"""
+MEETS = """
+
+def meet():
+    import os, time
+    from pathlib import Path
+
+    Path(f"here-{os.getpid()}").touch()
+    while len(list(Path().glob("here-*"))) < 2:
+        time.sleep(0.01)
+"""
+LEAVES = f"""
+
+def leave():
+    from pathlib import Path
+
+    if Path("leave").exists():
+        Path("leave").unlink()
+        Path("data/artifacts/.sweeps/{STUDY}.journal").rename("away")
+"""
+KILLED = """
+
+_made = train_config
+
+
+def train_config(config):
+    import os, signal
+
+    if config["fault"] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _made(config)
+"""
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory, zygote):
-    """A sweep of six trials that is over, and what it has said."""
+    """A sweep of six trials that is over, and what it has said.
+
+    The first one was begun on another machine, of which nothing was heard since.
+    """
     lab = Lab.copied(tmp_path_factory.mktemp("swept") / "tiny", zygote)
     asks = WIDTHS + ', "extra": trial.suggest_categorical("extra", [True, False])'
     sweeping.write(lab, asks, metric="loss/train", sampler="random", trials=6)
-    done = lab.do("lab", "sweep", SEARCH, "-j", "2")
+    _begin_elsewhere(lab)
+    done = lab.do("lab", "sweep", SEARCH, "-j", "2", env={"TORCH_LAB_LOST_AFTER": "2"})
     assert done.status == 0, done.err + done.out
     return lab, done.out
+
+
+def _begin_elsewhere(lab: Lab) -> None:
+    design = Design(STUDY, "loss/train", sampler="random")
+    trials = ledger.begun(design, str(lab.artifacts / ".sweeps" / f"{STUDY}.journal"), 60.0)
+    owner = trials.owners.claim()
+    owner["process"] = {**owner["process"], "host": "elsewhere"}
+    trials.note(trials.new(6), OWNER, owner)
 
 
 def test_each_trial_is_a_run(searched):
@@ -76,33 +136,54 @@ def test_the_best_trial_becomes_a_script(searched):
     assert (again.status, "exists" in again.err) == (2, True)
 
 
-def test_proposals_are_the_same_each_time(searched, tmp_path, zygote):
-    """With one trial at a time; here the sampler looks at no other trial."""
-    first = [each["overrides"] for each in sweeping.trials(searched[0])]
-    lab = Lab.copied(tmp_path / "tiny", zygote)
-    asks = WIDTHS + ', "extra": trial.suggest_categorical("extra", [True, False])'
-    sweeping.write(lab, asks, metric="loss/train", sampler="random", trials=2)
-    assert lab.do("lab", "sweep", SEARCH, "-j", "1").status == 0
-    assert [each["overrides"] for each in sweeping.trials(lab)] == first[:2]
+def test_proposals_are_the_same_each_time(tmp_path, zygote):
+    """One trial at a time, also where the search was killed in the midst of a proposal."""
+    found = []
+    for name, dies in (
+        ("whole", "False"),
+        ("cut", 'trial.number == 1 and not Path("died").exists()'),
+    ):
+        lab = Lab.copied(tmp_path / name, zygote)
+        asks = f'{WIDTHS}, "extra": trial.suggest_categorical("extra", [True, die(trial)])'
+        kwargs = {"n_startup_trials": 1}
+        sweeping.write(lab, asks, metric="loss/train", sampler_kwargs=kwargs, trials=3)
+        script = lab.root / SEARCH
+        script.write_text(script.read_text() + DIES.format(dies=dies))
+        if name == "cut":
+            assert lab.do("lab", "sweep", SEARCH, "-j", "1").status == -signal.SIGKILL
+        done = lab.do("lab", "sweep", SEARCH, "-j", "1")
+        assert done.status == 0, done.err
+        found.append([(each["overrides"], each["value"]) for each in sweeping.check(lab, 3)])
+    assert found[0] == found[1]
 
 
-def test_a_trial_that_fails_and_one_that_is_pruned(tmp_path, zygote):
-    """The others go on; a pruned one ends after its validation and says why."""
+def test_trials_that_fail_and_some_that_are_pruned(tmp_path, zygote):
+    """The others go on; a pruned one ends after its validation, on all ranks, and says why.
+
+    A trial whose process is killed is started again, but not for ever.
+    """
     lab = Lab.copied(tmp_path / "tiny", zygote)
+    lab.append(KILLED)
     asks = (
-        '"fault": trial.suggest_categorical("fault", ["", "raises"]),'
-        ' "trainer.init.max_epochs": trial.suggest_int("epochs", 2, 3), "validation_pause": 1e-9'
+        '"fault": (fault := trial.suggest_categorical("fault", ["", "raises", "killed"])),'
+        ' "trainer.init.devices": 1 if fault else trial.suggest_int("devices", 1, 2),'
+        ' "trainer.init.max_epochs": 2, "validation_pause": 1e-9'
     )
     sweeping.write(lab, asks, sampler="grid", pruner="threshold", pruner_kwargs={"lower": 1e9})
     done = lab.do("lab", "sweep", SEARCH, "-j", "2")
     found = sweeping.trials(lab)
-    assert [each["state"] for each in found] == ["pruned", "pruned", "failed", "failed"], done.out
+    states = [each["state"] for each in found]
+    assert states == ["pruned", "pruned", "failed", "failed"], done.out + done.err
     assert done.status == 1  # none is completed
     assert "ValueError: a bad batch" in found[2]["reason"]
-    record = lab.run(found[0]["run"]).record
-    assert record["status"] == "completed"
-    assert record["ledger"]["stopped"]["by"] == "pruner"
-    assert record["progress"]["epoch"] == 1
+    assert found[3]["reason"] == "killed 3 times (signal 9)"
+    assert done.out.count("trial 3 was killed (signal 9): it goes on") == 2
+    for each in found[:2]:
+        record = lab.run(each["run"]).record
+        assert record["status"] == "completed"
+        assert record["ledger"]["stopped"]["by"] == "pruner"
+        assert record["progress"]["epoch"] == 1
+    assert (lab.artifacts / found[1]["run"] / "console.1.log").exists()
 
 
 def test_stopped_and_gone_on_with(tmp_path, zygote):
@@ -110,7 +191,8 @@ def test_stopped_and_gone_on_with(tmp_path, zygote):
     lab = Lab.copied(tmp_path / "tiny", zygote)
     sweeping.write(lab, WIDTHS + ', "pause": 0.1', metric="loss/train", trials=3)
     started = lab.start_one("lab", "sweep", SEARCH, "-j", "2")
-    wait_for(lambda: len([r for r in sweeping.runs(lab) if r["checkpoints"]]) == 2)
+    saved = lambda: [run for run in sweeping.runs(lab) if run["checkpoints"]]  # noqa: E731
+    wait_for(lambda: len(saved()) == 2, timeout=300)
     os.kill(started.pid, signal.SIGINT)
     ended = lab.ended(started)
     assert ended.status == 130, ended.err
@@ -123,17 +205,51 @@ def test_stopped_and_gone_on_with(tmp_path, zygote):
 
 
 def test_two_share_the_work_of_one_storage(tmp_path, zygote):
-    """A database here, as for many machines."""
+    """A database here, as for many machines; each has begun a trial before one is trained."""
     lab = Lab.copied(tmp_path / "tiny", zygote)
     storage = f"sqlite:///{tmp_path}/trials.db"
-    sweeping.write(lab, WIDTHS, metric="loss/train", sampler="random", storage=storage, trials=8)
+    asks = f'{WIDTHS}, "depth": meet() or 1'
+    sweeping.write(lab, asks, metric="loss/train", sampler="random", storage=storage, trials=5)
+    script = lab.root / SEARCH
+    script.write_text(script.read_text() + MEETS)
     both = [lab.start_one("lab", "sweep", SEARCH, "-j", "1") for _ in range(2)]
     ended = [lab.ended(each) for each in both]
     assert [each.status for each in ended] == [0, 0], ended
-    sweeping.check(lab, 8)
+    sweeping.check(lab, 5)
     begun = [each.out.count("begins") for each in ended]
-    assert sum(begun) == 8
+    assert sum(begun) == 5
     assert min(begun) > 0, "each has a share"
+
+
+def test_a_storage_that_goes_away(tmp_path, zygote):
+    """What is under way comes to its end, and counts when the storage is back.
+
+    On a terminal there is a table of what is under way, below the lines.
+    """
+    lab = Lab.copied(tmp_path / "tiny", zygote)
+    asks = f'{WIDTHS}, "depth": (leave() if trial.number else None) or 1'
+    sweeping.write(lab, asks, metric="loss/train", sampler="random", trials=2)
+    script = lab.root / SEARCH
+    script.write_text(script.read_text() + LEAVES)
+    (lab.root / "leave").touch()
+    left = lab.do("lab", "sweep", SEARCH, "-j", "2", env={"TORCH_LAB_LOST_AFTER": "1"})
+    assert left.status == 1
+    assert f"{STUDY}.journal can't be reached: No such file" in left.err
+    assert "Nothing is lost: started again when it is back, the sweep goes on." in left.err
+    assert "Traceback" not in left.err
+    assert [run["status"] for run in sweeping.runs(lab)] == ["completed"]
+    (lab.root / "away").rename(lab.artifacts / ".sweeps" / f"{STUDY}.journal")
+    (lab.root / "leave").touch()
+    terminal = Terminal("lab", "sweep", SEARCH, "-j", "2", cwd=lab.root, zygote=zygote)
+    wait = partial(terminal.wait_for, timeout=300)
+    wait("; nothing is begun until it can be")
+    wait("1 of 2 trials over, the best so far: trial 0, loss/train")
+    (lab.root / "away").rename(lab.artifacts / ".sweeps" / f"{STUDY}.journal")
+    for text in ("the sweep's storage is back", "trial  state", "slot ", "trial 1 completed: "):
+        wait(text)
+    assert terminal.ended() == 0
+    assert terminal.said.count(" begins: ") == 1
+    sweeping.check(lab, 2)
 
 
 def test_a_metric_that_no_run_has(tmp_path, zygote):

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,11 @@ from e2e.tiny_project import Lab
 from helpers import wait_for
 
 ASKS = '"config.width": trial.suggest_int("width", 2, 8), "pause": 0.01'
-KILLS = 20
-TRIALS = 10
+# When the sweep is killed: a few lines after it began, and so amid what it proposes, takes over
+# and hands out; when a run has just begun to train; when one has just ended.
+KILLS = ["writing"] * 12 + ["training"] * 4 + ["ended"] * 4
+AHEAD = 4  # trials that each start has to do
+PATIENCE = 300.0  # seconds, for a machine that does other things
 
 
 @pytest.mark.slow
@@ -25,41 +29,66 @@ TRIALS = 10
 def test_a_sweep_that_is_killed_twenty_times(tmp_path, zygote):
     """Whenever it is, also amid what it writes: no trial is lost, and none is done twice."""
     lab = Lab.copied(tmp_path / "tiny", zygote)
-    sweeping.write(lab, ASKS, metric="loss/train", trials=TRIALS)
+    sweeping.write(lab, ASKS, metric="loss/train")
     moments = random.Random(7)
-    for _ in range(KILLS):
-        started = lab.start_one("lab", "sweep", SEARCH, "-j", "2")
-        _wait_for_lines(lab, moments.randrange(14))
-        time.sleep(moments.random() / 4)
-        os.kill(started.pid, signal.SIGKILL)
-        lab.ended(started)
-    done = lab.do("lab", "sweep", SEARCH, "-j", "2")
+    for kind in moments.sample(KILLS, len(KILLS)):
+        while not _is_killed(lab, kind, moments):
+            pass  # it was over before it could be
+    trials = str(len(sweeping.trials(lab)))
+    done = lab.do("lab", "sweep", SEARCH, "-j", "2", "--trials", trials)
     assert done.status == 0, done.out + done.err
-    sweeping.check(lab, TRIALS)
-    wait_for(lambda: not _left(lab))
+    assert len(sweeping.check(lab, int(trials))) > KILLS.count("ended")
+    wait_for(lambda: not _left(lab), timeout=PATIENCE)
 
 
 def test_a_second_process_takes_over_from_one_that_is_killed(tmp_path, zygote):
     lab = Lab.copied(tmp_path / "tiny", zygote)
     sweeping.write(lab, ASKS.replace("0.01", "0.05"), metric="loss/train", trials=5)
     first = lab.start_one("lab", "sweep", SEARCH, "-j", "2")
-    wait_for(lambda: len([r for r in sweeping.runs(lab) if r["checkpoints"]]) >= 2)
+    begun = lambda: [r for r in sweeping.runs(lab) if r["checkpoints"]]  # noqa: E731
+    wait_for(lambda: len(begun()) >= 2, timeout=PATIENCE)
     second = lab.start_one("lab", "sweep", SEARCH, "-j", "1")
-    wait_for(lambda: second.out.exists() and "begins" in second.out.read_text())
+    words = lambda: second.out.read_text() if second.out.exists() else ""  # noqa: E731
+    wait_for(lambda: "begins" in words(), timeout=PATIENCE)
     os.kill(first.pid, signal.SIGKILL)
     lab.ended(first)
     ended = lab.ended(second)
     assert ended.status == 0, ended.out + ended.err
     sweeping.check(lab, 5)
-    wait_for(lambda: not _left(lab))
+    wait_for(lambda: not _left(lab), timeout=PATIENCE)
 
 
-def _wait_for_lines(lab: Lab, more: int) -> None:
-    """Wait until the sweep has written so much, or has nothing to write any more."""
-    journal = lab.artifacts / ".sweeps" / f"{STUDY}.journal"
-    before, end = _lines(journal), time.monotonic() + 20
-    while _lines(journal) < before + more and time.monotonic() < end:
-        time.sleep(0.005)
+def _is_killed(lab: Lab, kind: str, moments: random.Random) -> bool:
+    """Start the sweep, with something left to do, and kill it at a moment of that kind."""
+    trials = len(_runs_that_are(lab, "completed")) + AHEAD
+    reached = _moment(lab, kind, moments.randrange(9))
+    started = lab.start_one("lab", "sweep", SEARCH, "-j", "2", "--trials", str(trials))
+    wait_for(lambda: reached() or _is_over(started.pid), timeout=PATIENCE, every=0.005)
+    time.sleep(moments.random() / 10)
+    os.kill(started.pid, signal.SIGKILL)
+    return lab.ended(started).status == -signal.SIGKILL
+
+
+def _moment(lab: Lab, kind: str, more: int) -> Callable[[], bool]:
+    """Whether it is time to kill the sweep that is started next."""
+    if kind == "writing":
+        journal = lab.artifacts / ".sweeps" / f"{STUDY}.journal"
+        lines = _lines(journal) + more
+        return lambda: _lines(journal) >= lines
+    status = {"training": "running", "ended": "completed"}[kind]
+    before = _runs_that_are(lab, status)
+    return lambda: bool(_runs_that_are(lab, status) - before)
+
+
+def _runs_that_are(lab: Lab, status: str) -> set[tuple[str, int]]:
+    """With how many times each was begun or gone on with."""
+    names = [run["name"] for run in sweeping.runs(lab) if run["status"] == status]
+    return {(name, len(list((lab.artifacts / name / "metrics").iterdir()))) for name in names}
+
+
+def _is_over(pid: int) -> bool:
+    """Whether a process has ended, though nobody has waited for it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def _lines(journal: Path) -> int:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from helpers import Project, environment, wait_for
+from helpers import Project, environment
 from torch_lab import experiment as experiments
+from torch_lab import settings
 from torch_lab.cli import sweep as command
-from torch_lab.errors import ScriptError, SweepError, TorchLabError, UsageError
+from torch_lab.errors import ScriptError, StorageAway, SweepError, TorchLabError, UsageError
 from torch_lab.store.host import this_process
+from torch_lab.tasks.pool import slots
 from torch_lab.tasks.sweep import asking, design, ledger, report, space, storage
 from torch_lab.tasks.sweep.design import Design
 from torch_lab.tasks.sweep.owners import OWNER, Owners
-from torch_lab.tasks.sweep.search import Order
+from torch_lab.tasks.sweep.search import Order, Search
 
 SCRIPT = "lab_project/experiments/00_first/search.py"
 HPARAMS = """\
@@ -106,12 +110,21 @@ def test_a_script_without_sweep(project):
 
 
 def test_without_optuna(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(design, "find_spec", lambda name: None)
     with pytest.raises(UsageError) as caught:
         design.require_optuna()
     assert str(caught.value) == (
         "lab sweep searches with optuna, which is not installed\n"
         "pip install 'torch-lab[sweep]' installs it"
+    )
+
+
+def test_without_what_a_sampler_needs(project, monkeypatch):
+    monkeypatch.setattr(design, "find_spec", lambda name: name != "cmaes" or None)
+    with pytest.raises(UsageError) as caught:
+        read(project, 'SWEEP = {"sampler": "cmaes"}')
+    assert str(caught.value) == (
+        "the sampler cmaes needs cmaes, which is not installed\npip install cmaes"
     )
 
 
@@ -256,7 +269,7 @@ os._exit(0)
 # -- who has a trial -----------------------------------------------------------------------------
 
 
-def begun(folder: Path, name: str = "s", lost_after: float = 60.0, **kind: str) -> ledger.Trials:
+def begun(folder: Path, name: str = "s", lost_after: float = 60.0, **kind: Any) -> ledger.Trials:
     made = Design(name, **kind)
     return ledger.begun(made, str(folder / "x.journal"), lost_after)
 
@@ -305,16 +318,43 @@ def test_a_living_owner_keeps_its_trial_until_it_frees_it(tmp_path):
 
 
 def test_an_owner_elsewhere_is_known_by_its_beats(tmp_path):
-    trials = begun(tmp_path, lost_after=0.2)
+    """One that beats keeps its trial; one that is silent for too long loses it."""
+    trials, now = begun(tmp_path), [0.0]
     far = {**asdict(this_process()), "host": "elsewhere"}
-    trial, owners = given_to(trials, far), trials.owners
+    trial, owners = given_to(trials, far), Owners(trials.study, 60.0, lambda: now[0])
     assert owners.is_alive(trial)
     assert owners.is_doubtful(trial)
-    trials.study.set_user_attr("beat t", 1)
+    for beat in range(5):
+        now[0] += 50
+        trials.study.set_user_attr("beat t", beat)
+        assert owners.is_alive(trial)
+        assert not owners.is_doubtful(trial)
+    now[0] += 59
     assert owners.is_alive(trial)
-    assert not owners.is_doubtful(trial)
-    wait_for(lambda: not owners.is_alive(trial))
+    now[0] += 2
+    assert not owners.is_alive(trial)
     assert owners.where(trial).endswith("on elsewhere")
+    assert owners.take(trial)
+
+
+def test_what_others_work_on_is_left_to_them(project, tmp_path):
+    """A search takes the trials of those who are dead, and names those who live."""
+    found = script(project, "def sweep(trial): return {}\n")
+    trials, now = begun(tmp_path), [0.0]
+    trials.owners = Owners(trials.study, 60.0, lambda: now[0])
+    far = {**asdict(this_process()), "host": "elsewhere"}
+    lives, silent = given_to(trials, far), given_to(trials, far, token="u")
+    order = Order(found, settings.load(found.script), trials.design, lambda trial: {}, "")
+    search = Search(order, trials, slots(None, 1), print)
+    assert search._left_behind() is None
+    now[0] += 50
+    trials.study.set_user_attr("beat t", 1)
+    assert search._left_behind() is None
+    now[0] += 20
+    taken = search._left_behind()
+    assert taken is not None
+    assert taken.number == silent.number
+    assert [t.number for t in search.in_other_hands()] == [lives.number]
 
 
 def test_no_more_trials_than_there_should_be(tmp_path):
@@ -328,6 +368,131 @@ def test_no_more_trials_than_there_should_be(tmp_path):
     others.all = lambda: seen.pop(0) if seen else trials.all()
     assert others.new(2) is None
     assert [t.number for t in trials.all()] == [0, 1]
+
+
+# -- what a study can hold -----------------------------------------------------------------------
+
+
+def test_choices_that_have_changed(tmp_path):
+    """The ends of a range may move, other changes are told before anything is written."""
+    trials = begun(tmp_path, sampler="random")
+    first = trials.proposal(trials.new(9), None)
+    assert first.suggest_categorical("a", [[1, 2], "x"]) in ([1, 2], "x")
+    first.suggest_float("b", 0.1, 1.0, log=True)
+    again = begun(tmp_path, sampler="random")
+    trial = again.proposal(again.new(9), None)
+    assert 2.0 <= trial.suggest_float("b", 2.0, 3.0, log=True) <= 3.0
+    with pytest.raises(UsageError) as caught:
+        trial.suggest_categorical("a", ["x", "y", "z"])
+    assert str(caught.value) == (
+        "'a' was one of [1, 2], 'x' in this sweep before, and is now to be one of 'x', 'y', 'z'\n"
+        'Give it back, or begin another sweep: SWEEP = {"name": …}.'
+    )
+    with pytest.raises(UsageError, match=r"'b' was a float .* log=True in .* an int from 1 to"):
+        again.proposal(again.new(9), None).suggest_int("b", 1, 2)
+    assert set(begun(tmp_path).all()[1].params) == {"b"}
+
+
+def test_choices_that_cannot_be_kept(tmp_path):
+    trials = begun(tmp_path)
+    trial = trials.proposal(trials.new(9), None)
+    for choices in ([(0.9, 0.99), (0.8, 0.9)], [print]):
+        with pytest.raises(UsageError, match="'betas': a sweep can't keep these choices: ") as got:
+            trial.suggest_categorical("betas", choices)
+    assert got.value.hint == (
+        "Numbers, texts, bools, and lists and dicts of them can be chosen from."
+    )
+
+
+def test_a_grid_that_has_changed(tmp_path):
+    trials = begun(tmp_path, sampler="grid")
+    trials.be_grid([{"a": 1}])
+    trials.be_grid([{"a": 2}])
+    trials.note(trials.new(9), ledger.OVERRIDES, ["a=2"])
+    begun(tmp_path, sampler="grid").be_grid([{"a": 2}])
+    with pytest.raises(UsageError) as caught:
+        begun(tmp_path, sampler="grid").be_grid([{"a": 1}, {"a": 2}])
+    assert caught.value.message == ("the grid of the sweep s isn't the one that it was begun with")
+
+
+def test_tpe_proposes_the_same_whenever_it_is_stopped(tmp_path):
+    """It looks at the trials that are over; one that was cut off goes on where it was."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    kind = {"sampler": "tpe", "sampler_kwargs": {"n_startup_trials": 3}}
+
+    def asked(folder: Path, stops: bool) -> list[dict[str, object]]:
+        trials = begun(folder, **kind)
+        for number in range(9):
+            made = trials.new(9)
+            if stops and number % 2:
+                trials.proposal(made, None).suggest_float("x", 0, 1)
+                trials.owners.free(made)
+                trials = begun(folder, **kind)
+                assert trials.owners.take(trials.get(made))
+            proposal = trials.proposal(made, None)
+            x, kind_ = proposal.suggest_float("x", 0, 1), proposal.suggest_int("n", 1, 8)
+            assert trials.tell(made, "complete", value=(x - 0.3) ** 2 + kind_)
+        return [trial.params for trial in trials.all()]
+
+    assert asked(whole, stops=False) == asked(cut, stops=True)
+
+
+# -- a storage that is away ----------------------------------------------------------------------
+
+
+def test_a_journal_that_is_gone(tmp_path):
+    trials = begun(tmp_path)
+    place = tmp_path / "x.journal"
+    place.rename(tmp_path / "away")
+    with pytest.raises(StorageAway) as caught:
+        trials.new(9)
+    assert str(caught.value) == (
+        f"the sweep's storage {place} can't be reached: No such file or directory\n"
+        "Nothing is lost: started again when it is back, the sweep goes on."
+    )
+    assert not place.exists()
+    (tmp_path / "away").rename(place)
+    assert trials.new(9).number == 0
+
+
+def test_a_journal_where_nothing_can_be_written(tmp_path):
+    begun(tmp_path)
+    lock = tmp_path / ".x.journal.lock"
+    shutil.rmtree(lock)
+    lock.touch()
+    with pytest.raises(StorageAway, match=r"x\.journal can't be reached: File exists"):
+        begun(tmp_path).new(9)
+
+
+def test_a_database_that_is_gone(tmp_path):
+    file = tmp_path / "trials.db"
+    trials = ledger.begun(Design("s"), f"sqlite:///{file}", 60.0)
+    trials.study._storage._backend.engine.dispose()
+    file.write_bytes(b"no database" * 999)
+    with pytest.raises(StorageAway, match=r"trials\.db can't be reached: file is not a database"):
+        trials.all()
+
+
+def test_half_a_line_is_taken_back(tmp_path):
+    """A full disk leaves one; nobody could read what is written behind it."""
+    trials, place = begun(tmp_path), tmp_path / "x.journal"
+    first = trials.new(9)
+    whole = place.read_bytes()
+    with place.open("ab") as file:
+        file.write(b'{"op_code":8,"x":"' + b"y" * 9000)
+    assert begun(tmp_path).all()[0].number == first.number
+    assert place.read_bytes().startswith(whole)
+    assert b"yyy" not in place.read_bytes()
+    assert trials.new(9).number == 1
+    assert [t.number for t in begun(tmp_path).all()] == [0, 1]
+
+
+def test_how_long_a_database_is_waited_for():
+    """As its driver takes it, and unless its URL says so."""
+    bounds = storage._engine("mysql+pymysql://me@host/x?read_timeout=5")["connect_args"]
+    assert bounds == {"connect_timeout": 10, "write_timeout": 30}
+    assert storage._engine("postgresql://me@host/x")["connect_args"]["connect_timeout"] == 10
+    assert storage._engine("sqlite:///x")["connect_args"] == {}
 
 
 # -- reports -------------------------------------------------------------------------------------
@@ -388,3 +553,36 @@ def test_gpus_that_are_not_there(project, monkeypatch):
     with pytest.raises(UsageError):
         command.command([SCRIPT, "-g", "97"])
     assert not (project.artifacts / ".sweeps").exists()
+
+
+def test_under_a_launcher(project, monkeypatch):
+    script(project, "def sweep(trial): return {}\n")
+    monkeypatch.chdir(project.root)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "h"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "1")
+    with pytest.raises(UsageError) as caught:
+        command.command([SCRIPT])
+    assert "starts the processes of one run, and a sweep has many runs" in caught.value.message
+    assert caught.value.hint == (
+        "Start `lab sweep` by itself, on each machine that is to share the work."
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--dev-run=1", "lab sweep has no option --dev-run\nOne trial's hyperparameters are tried"),
+        ("-d", "lab sweep has no option -d\nOne trial's hyperparameters are tried by `train SCRIP"),
+        ("--queue", "lab sweep has no option --queue\nNo trial goes to a ClearML queue: start `l"),
+        ("--resume", "\nNone is needed: the same command goes on with the sweep."),
+        ("--pdb", "`train SCRIPT --debug -s KEY=VALUE`."),
+        ("--time", "`lab sweep` is a command for a batch script of your own; several jobs with"),
+        ("--sampler", "lab sweep has no option --sampler\nSWEEP in the script says it."),
+        ("--wrong", "unknown option --wrong"),
+    ],
+)
+def test_options_of_other_commands(option, said):
+    with pytest.raises(UsageError) as caught:
+        command.command(["a.py", option])
+    assert said in str(caught.value)

@@ -40,6 +40,8 @@ OPTIONS = (
         "is named), or a database for many machines",
     ),
     Option("--offline", help="record locally only, even where a ClearML server is configured"),
+    Option("--trust", help="let trials load what only pickle can load"),
+    Option("--force", help="let interrupted trials go on though their code has changed"),
     Option("--status", help="list the trials, and start none"),
     Option("--json", help="with --status: everything, for other programs"),
     Option("--out", "FILE", "write the best trial as a script that extends this one"),
@@ -73,7 +75,12 @@ twice, also on two machines with one storage, the processes share the work.
 def command(argv: Sequence[str]) -> int | None:
     """Search hyperparameters."""
     reader = Reader(argv, OPTIONS)
-    parsed = reader.read(reader.refuse)
+
+    def refuse(word: str) -> None:
+        _refuse_absent(word)
+        reader.refuse(word)
+
+    parsed = reader.read(refuse)
     if answered(parsed, HELP_TEXT):
         return 0
     _check(parsed)
@@ -83,6 +90,30 @@ def command(argv: Sequence[str]) -> int | None:
     if parsed.has("--status"):
         return _status(order, as_json=parsed.has("--json"))
     return _search(order, parsed)
+
+
+# What people know from `train` and `lab submit`, and what a sweep has in its place.
+_DESIGN = "SWEEP in the script says it."
+_ABSENT = {
+    "--dev-run": "One trial's hyperparameters are tried by `train SCRIPT --dev-run N`; a small"
+    " sweep by `--trials 2 -s trainer.init.max_epochs=1 --storage FILE`.",
+    "--queue": "No trial goes to a ClearML queue: start `lab sweep` on each machine with one"
+    " --storage, and they share the work.",
+    "--resume": "None is needed: the same command goes on with the sweep.",
+    "--debug": "One trial's hyperparameters are tried by `train SCRIPT --debug -s KEY=VALUE`.",
+    "--partition": "`lab sweep` is a command for a batch script of your own; several jobs with one"
+    " --storage share the work.",
+} | dict.fromkeys(("--sampler", "--pruner", "--seed", "--name"), _DESIGN)
+_ALIASES = {"-d": "--dev-run", "--pdb": "--debug"}
+_ALIASES |= dict.fromkeys(("--array", "--time", "--nodes", "--gpus"), "--partition")
+
+
+def _refuse_absent(word: str) -> None:
+    """Say what there is in place of an option of other commands."""
+    name = word.partition("=")[0]
+    hint = _ABSENT.get(_ALIASES.get(name, name))
+    if hint is not None:
+        raise UsageError(f"lab sweep has no option {name}", hint=hint)
 
 
 def _check(parsed: Parsed) -> None:
@@ -114,7 +145,9 @@ def _order(parsed: Parsed) -> Order:
         sweep,
         place,
         assignments(parsed.all("--set")),
-        parsed.has("--offline"),
+        offline=parsed.has("--offline"),
+        trust=parsed.has("--trust"),
+        force=parsed.has("--force"),
     )
 
 
@@ -122,11 +155,7 @@ def _search(order: Order, parsed: Parsed) -> int:
     from torch_lab.tasks.sweep import searching
 
     gpus = gpu_list(parsed.one("--gpu-devices"))
-    return searching.search(order, gpus, count("--jobs", parsed.one("--jobs")), _say)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+    return searching.search(order, gpus, count("--jobs", parsed.one("--jobs")))
 
 
 def _status(order: Order, *, as_json: bool) -> int:

@@ -22,6 +22,7 @@ from torch_lab.tasks.runs.live import live, newest_values
 from torch_lab.tasks.table import MISSING, number, rough
 from torch_lab.utils.paths import display
 from torch_lab.utils.text import format_duration
+from torch_lab.utils.threads import ENDING
 
 WAITING, STARTING, NEVER = "waiting", "starting", "not started"
 
@@ -53,12 +54,19 @@ class Row:
     def state(self) -> str:
         """Its run's status, or what it is without one."""
         if self.ended is not None and self.run is None:
+            if self._stopped_early:
+                return NEVER
             return "failed" if self.ended.status else "ended"
         if self.run is not None:
             return self.run.status
         if self.running is not None:
             return STARTING
         return NEVER if self.over else WAITING
+
+    @property
+    def _stopped_early(self) -> bool:
+        """Whether the signal that ended all came before it had a run."""
+        return self.over and self.ended is not None and -self.ended.status in ENDING
 
     @property
     def name(self) -> str:
@@ -100,6 +108,8 @@ class Row:
     def without_run(self) -> str:
         """How its command ended before it had a run."""
         assert self.ended is not None
+        if self._stopped_early:
+            return NEVER
         return self.killed() or f"{self.state} before it had a run (exit {self.ended.exit_status})"
 
     def killed(self) -> str:
@@ -113,7 +123,9 @@ class Row:
 
     def remarks(self) -> list[str]:
         """What there is to say of an end that is not a good one."""
-        if self.run is None or self.ended is None or not self.ended.status:
+        if self.run is None or (self.ended is not None and not self.ended.status):
+            return []
+        if self.ended is None and self.run.status not in INTERRUPTED:  # as far as is known yet
             return []
         directory, reason = self.run.directory, self.run.record.reason
         said = [text for text in (self.killed(), reason) if text]

@@ -7,24 +7,31 @@ import signal
 from collections import Counter
 from collections.abc import Sequence
 
-from torch_lab.tasks.many.rows import WAITING, Row
+from torch_lab.tasks.many.rows import NEVER, WAITING, Row
 from torch_lab.tasks.pool import Slot
 from torch_lab.tasks.report import shown
 from torch_lab.tasks.table import colored_status, layout, rough
 from torch_lab.utils.streams import PipeProof, colorful, terminal_width
 
-_HEADER = ["script", "state", "epoch", "metric", "left", "for", "on", "run"]
+_HEADER = ["state", "epoch", "metric", "left", "for", "on", "run"]
 _STATE = 1
 _BESIDE = 4  # lines: header, counts, what a signal has led to, the cursor's
+
+
+def is_live(stream: PipeProof) -> bool:
+    """Whether what a stream shows can be redrawn."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Screen:
     """Shows rows on a stream."""
 
+    what = "script"  # what a row is of
+
     def __init__(self, stream: PipeProof, rows: Sequence[Row]) -> None:
         self._stream = stream
         self._rows = rows
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._live = is_live(stream)
         self._drawn = 0  # lines
         self._begun: set[str] = set()
         self._signum: int | None = None
@@ -83,19 +90,25 @@ class Screen:
             if remarks := row.remarks():
                 self._say("\n".join(["", *remarks]))
         for row in self._rows:
-            if row.ended is not None and row.run is None:
-                self._say(f"\n{row.label}: {row.without_run()}\n{row.ended.said.strip()}")
+            if row.ended is not None and row.run is None and row.state != NEVER:
+                said = [f"{row.label}: {row.without_run()}", row.ended.said.strip()]
+                self._say("\n".join(["", *filter(None, said)]))
 
     def _table(self) -> list[str]:
         rows = self._chosen()
         width = terminal_width(self._stream)
-        lines = self._laid_out([_HEADER, *(row.cells() for row in rows)], width)
-        states = Counter(row.state for row in self._rows)
-        if len(self._rows) > 1:
-            lines.append(", ".join(f"{count} {state}" for state, count in states.items()))
+        header = [self.what, *_HEADER]
+        lines = self._laid_out([header, *(row.cells() for row in rows)], width)
+        lines += self.counts()
         if self._signum is not None:
             lines.append(_stopping(self._signum))
         return [line if width is None else line[: _cut(line, width)] for line in lines]
+
+    def counts(self) -> list[str]:
+        """What there is to say below the table: how many are in which state."""
+        states = Counter(row.state for row in self._rows)
+        counted = ", ".join(f"{count} {state}" for state, count in states.items())
+        return [counted] if len(self._rows) > 1 else []
 
     def _chosen(self) -> list[Row]:
         """Those that a terminal has room for: what runs, what ended last, what comes next."""

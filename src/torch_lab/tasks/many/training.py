@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch_lab.errors import TorchLabError, UsageError
+from torch_lab.errors import Stopped, TorchLabError, UsageError
+from torch_lab.tasks import slurm
 from torch_lab.tasks.many.rows import Row, labels
 from torch_lab.tasks.many.screen import Screen
 from torch_lab.tasks.options import TrainOptions
@@ -20,6 +21,7 @@ from torch_lab.utils.paths import absolute, display
 from torch_lab.utils.streams import PipeProof
 from torch_lab.utils.text import plural
 
+_SIGNALED = 128  # and more is the exit status of what a signal has ended
 _MARGIN = 15.0  # seconds beyond the grace period, until those that have not ended are killed
 
 
@@ -44,6 +46,17 @@ def train_many(scripts: Sequence[Path], options: TrainOptions, jobs: int | None)
 
 
 def _train(rows: Sequence[Row], pool: Pool) -> int:
+    try:
+        _run(rows, pool)
+    except Stopped as stopped:
+        if any(row.ended is None or row.ended.exit_status > _SIGNALED for row in rows):
+            slurm.requeue_after(stopped.signum)
+        raise
+    return max(row.ended.exit_status for row in rows if row.ended is not None)
+
+
+def _run(rows: Sequence[Row], pool: Pool) -> None:
+    """Train them, showing how it goes and what came of it."""
     screen = Screen(PipeProof(sys.stdout), rows)
     by_job = {row.job.log: row for row in rows}
 
@@ -64,7 +77,6 @@ def _train(rows: Sequence[Row], pool: Pool) -> int:
     finally:
         screen.close()
         screen.summary()
-    return max(row.ended.exit_status for row in rows if row.ended is not None)
 
 
 def _rows(
@@ -74,16 +86,27 @@ def _rows(
     options: TrainOptions,
     logs: Path,
 ) -> list[Row]:
-    words = _words(options)
+    words, places = _words(options), list(map(absolute, scripts))
     return [
         Row(
             script=script,
             label=name,
-            job=Job(("train", str(script), *words), logs / f"{number}.log", name),
+            job=Job(
+                ("train", str(script), *words),
+                logs / f"{number}.log",
+                name,
+                env=_turn(places, number),
+            ),
             lost_after=ready.settings.lost_after,
         )
         for number, (script, name, ready) in enumerate(zip(scripts, names, plans, strict=True))
     ]
+
+
+def _turn(places: Sequence[Path], number: int) -> dict[str, str]:
+    """Which one a command is where several have the same script."""
+    place = places[number]
+    return {slurm.TURN: str(places[:number].count(place))} if places.count(place) > 1 else {}
 
 
 def _words(options: TrainOptions) -> list[str]:

@@ -5,7 +5,8 @@
     asking.py   a trial's words for `train`         owners.py      which process has which trial
     search.py   asks, trains and tells, on a pool   membership.py  the side of a trial's run
     report.py   trials as people see them           pruning.py     … what it asks after validations
-    searching.py  a search from its first line to its last
+    searching.py  a search, from first to last      proposing.py   the trial that `sweep` asks
+    board.py    what a terminal shows meanwhile
 
 Optuna, which is an extra, is imported inside functions; in training processes only where there is
 a pruner.

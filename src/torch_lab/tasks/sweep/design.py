@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ PRUNERS = {
     "hyperband": "HyperbandPruner",
     "threshold": "ThresholdPruner",
 }
+_NEEDED = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}
 DEFAULT_TRIALS = 20
 INSTALL = "pip install 'torch-lab[sweep]' installs it"
 _OPTIONS = {"trials": "--trials", "metric": "--metric", "mode": "--mode", "storage": "--storage"}
@@ -74,15 +76,23 @@ def read(experiment: Experiment, options: Mapping[str, Any]) -> tuple[Design, Sw
             hint='It says what to try: def sweep(trial): return {"config.learning_rate":'
             ' trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)}',
         )
-    return _design(experiment.run_prefix, variables.get("SWEEP", {}), options, where), sweep
+    design = _design(experiment.run_prefix, variables.get("SWEEP", {}), options, where)
+    _require(_NEEDED.get(design.sampler), f"the sampler {design.sampler}")
+    return design, sweep
 
 
 def require_optuna() -> None:
     """Say how Optuna is installed where it isn't."""
-    from importlib.util import find_spec
-
     if find_spec("optuna") is None:
         raise UsageError("lab sweep searches with optuna, which is not installed", hint=INSTALL)
+
+
+def _require(package: str | None, what: str) -> None:
+    """What Optuna itself would miss in the midst of a search."""
+    if package is not None and find_spec(package) is None:
+        raise UsageError(
+            f"{what} needs {package}, which is not installed", hint=f"pip install {package}"
+        )
 
 
 def _design(name: str, given: object, options: Mapping[str, Any], where: str) -> Design:

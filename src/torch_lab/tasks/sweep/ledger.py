@@ -8,6 +8,7 @@ sampler for each trial.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_lab.errors import UsageError
+from torch_lab.tasks.sweep import proposing
 from torch_lab.tasks.sweep.design import GRID, Design, made_pruner, made_sampler
 from torch_lab.tasks.sweep.membership import Membership
 from torch_lab.tasks.sweep.owners import OWNER, Owners
@@ -22,6 +24,7 @@ from torch_lab.tasks.sweep.storage import opened
 
 KEY, OVERRIDES, RUN = "key", "overrides", "run"
 REASON, DEATHS, _SURPLUS = "reason", "deaths", "surplus"
+_COMBINATIONS = "combinations"  # which grid it is
 _NUMBERS = {"min": 1, "max": 2}  # of Optuna's directions
 
 
@@ -70,16 +73,41 @@ class Trials:
         What is drawn depends on the seed, the trial's place, and the trials that are over: not on
         how often the search was started.
         """
-        import optuna
+        from optuna.exceptions import ExperimentalWarning
 
         rank = self.rank(trial)
-        self.study.sampler = made_sampler(self.design, _address(self.design, rank))
+
+        def sampler(name: str) -> Any:
+            return made_sampler(self.design, _address(self.design, rank, name))
+
+        self.study.sampler = sampler("")
+        self.study._thread_local.cached_all_trials = None  # else samplers know the first ones only
         if combinations is not None:
             fixed = dict(combinations[rank])
             self._storage.set_trial_system_attr(trial._trial_id, "fixed_params", fixed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.trial.Trial(self.study, trial._trial_id)
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return proposing.proposal(self.study, trial._trial_id, self._asked_for(), sampler)
+
+    def _asked_for(self) -> dict[str, Any]:
+        """What `sweep` has asked for so far, by name."""
+        found: dict[str, Any] = {}
+        for trial in self.all():
+            found = {**trial.distributions, **found}
+        return found
+
+    def be_grid(self, combinations: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse another grid than the one that trials were begun with: they would be mixed up."""
+        text = json.dumps(combinations, default=repr)
+        wanted = hashlib.sha256(text.encode()).hexdigest()[:16]
+        before = self.study.user_attrs.get(_COMBINATIONS)
+        if before not in (None, wanted) and any(OVERRIDES in t.user_attrs for t in self.all()):
+            raise UsageError(
+                f"the grid of the sweep {self.design.name} isn't the one that it was begun with",
+                hint=proposing.ANOTHER,
+            )
+        if before != wanted:
+            self.study.set_user_attr(_COMBINATIONS, wanted)
 
     def note(self, trial: Any, key: str, value: Any) -> None:
         """Keep something with a trial that is not finished."""
@@ -114,11 +142,12 @@ class Trials:
         return min(over, key=lambda t: self.design.sign * t.value, default=None)
 
 
-def _address(design: Design, rank: int) -> int:
-    """A seed for each trial's draws; a sequence that is scrambled needs one for all."""
-    if design.sampler == "qmc":
+def _address(design: Design, rank: int, name: str) -> int:
+    """A seed for each trial's draws, all at once or of one name; a scrambled sequence has one."""
+    if design.sampler == "qmc" and not name:
         return design.seed
-    return int.from_bytes(hashlib.sha256(f"{design.seed}/{rank}".encode()).digest()[:4])
+    text = f"{design.seed}/{rank}" + (f"/{name}" if name else "")
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
 def begun(design: Design, place: str, lost_after: float) -> Trials:
@@ -149,7 +178,7 @@ def _be_one_kind(trials: Trials) -> None:
         if begun_with != wanted and (valued or key != "metric"):
             raise UsageError(
                 f"the sweep {design.name} was begun with {key} {begun_with!r}, not {wanted!r}",
-                hint='Give it back, or begin another sweep: SWEEP = {"name": …}.',
+                hint=proposing.ANOTHER,
             )
         if known.get(key) != wanted:
             study.set_user_attr(key, wanted)

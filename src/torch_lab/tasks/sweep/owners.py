@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -29,9 +29,12 @@ _SHARE = 4  # beats in the time after which a silent process is taken for dead
 class Owners:
     """This process among those that share a study."""
 
-    def __init__(self, study: Any, lost_after: float) -> None:
+    def __init__(
+        self, study: Any, lost_after: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._study = study
         self._lost_after = lost_after
+        self._clock = clock
         self.process = asdict(this_process())
         self._seen: dict[str, tuple[Any, float]] = {}
         self._moved: set[str] = set()
@@ -147,7 +150,7 @@ class Owners:
 
     def _beats(self, token: str) -> bool:
         beats = self._study._storage.get_study_user_attrs(self._study._study_id)
-        now, clock = beats.get(f"{_BEAT}{token}"), time.monotonic()
+        now, clock = beats.get(f"{_BEAT}{token}"), self._clock()
         before, since = self._seen.setdefault(token, (now, clock))
         if before != now:
             self._moved.add(token)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_lab.errors import RunError, TorchLabError, UsageError
+from torch_lab.errors import RunError, StorageAway, TorchLabError, UsageError
 from torch_lab.experiment import Experiment
 from torch_lab.settings import Settings
 from torch_lab.store import record as records
@@ -36,6 +37,8 @@ class Order:
     storage: str
     overrides: tuple[str, ...] = ()
     offline: bool = False
+    trust: bool = False
+    force: bool = False
 
 
 class Search:
@@ -47,12 +50,17 @@ class Search:
         self._order = order
         self._trials = trials
         self._say = say
-        self._pool = Pool(slots)
+        self.pool = Pool(slots)
         grid = order.design.sampler == GRID
         self._combinations = combinations(order.sweep) if grid else None
+        if self._combinations is not None:
+            trials.be_grid(self._combinations)
         self._under_way: dict[int, Any] = {}
+        self._untold: list[Ended] = []  # what has ended and can't be told, for the storage is away
+        self._away_since: float | None = None
         self._failures = 0
         self._problem: BaseException | None = None
+        self.progress = self._progress()
 
     @property
     def limit(self) -> int:
@@ -66,39 +74,56 @@ class Search:
         """Search until all trials are over or in other hands; raises what has stopped it."""
         with tempfile.TemporaryDirectory(prefix="sweep-") as logs, self._trials.owners.beating():
             try:
-                for ended in self._pool.run(self._jobs(Path(logs))):
-                    self._settle(ended)
+                for ended in self.pool.run(self._jobs(Path(logs))):
+                    self._untold.append(ended)
+                    with suppress(StorageAway):  # it is told later: here, or by the next start
+                        self._tell_ends()
             finally:
-                self._let_go()
+                with suppress(StorageAway):  # who is dead has nothing
+                    self._let_go()
         if self._problem is not None:
             raise self._problem
 
     def in_other_hands(self) -> list[Any]:
-        """The trials that are not over: other processes have them."""
+        """The trials that other processes work on."""
+        owners = self._trials.owners
+        return [t for t in self._open() if owners.is_alive(t) and not owners.is_mine(t)]
+
+    def _may_be_left(self) -> bool:
+        """Whether others have trials of whom nobody knows yet whether they live."""
+        return any(map(self._trials.owners.is_doubtful, self._open()))
+
+    def _open(self) -> list[Any]:
+        """The trials that are not over."""
         return [t for t in self._trials.all()[: self.limit] if not t.state.is_finished()]
 
     # -- what comes next ------------------------------------------------------------------------
 
     def _jobs(self, logs: Path) -> Iterator[Job | None]:
+        """What is to be started; None while there is nothing, but may be later."""
         while self._problem is None:
+            job: Job | None = None
             try:
+                self._tell_ends()
                 trial = self._left_behind() or self._trials.new(self.limit)
                 if trial is not None:
                     job = self._job(trial, logs)
-                    if job is not None:
-                        yield job
+                elif not (self._under_way or self._may_be_left()):
+                    return
+                self._be_back()
+                if trial is not None and job is None:
                     continue
+            except StorageAway as error:
+                self._be_away(error)
             except BaseException as error:  # noqa: BLE001  the user's sweep() raises anything: the
                 self._problem = error  # trials under way come to their ends first
                 return
-            if not any(map(self._trials.owners.is_doubtful, self.in_other_hands())):
-                return
-            yield None
+            yield job
 
     def _left_behind(self) -> Any | None:
         """A trial that was begun and that nobody works on, now this process's own."""
         owners = self._trials.owners
-        for trial in self.in_other_hands():
+        for trial in self._open():
             if trial.number in self._under_way:
                 continue
             mine = owners.is_mine(trial) and not owners.is_free(trial)
@@ -118,8 +143,10 @@ class Search:
         going_on = f", goes on as {run.record.name}" if run else ""
         self._say(f"trial {trial.number} begins: {', '.join(texts) or 'as it is'}{going_on}")
         words = [word for text in (*self._order.overrides, *texts) for word in ("--set", text)]
-        offline = ["--offline"] if self._order.offline else []
-        argv = ("train", str(self._order.experiment.script), *words, *offline)
+        order = self._order
+        flags = {"--offline": order.offline, "--trust": order.trust, "--force": order.force}
+        words += [name for name, given in flags.items() if given]
+        argv = ("train", str(self._order.experiment.script), *words)
         env = self._member(trial).as_environment()
         return Job(argv, logs / f"{trial.number}.log", str(trial.number), env)
 
@@ -158,14 +185,46 @@ class Search:
             lost_after=order.settings.lost_after,
         )
 
+    def _progress(self) -> str:
+        """How far the search is, in a line."""
+        trials, design = self._trials.all(), self._order.design
+        line = f"{sum(t.state.is_finished() for t in trials)} of {self.limit} trials over"
+        best = self._trials.best()
+        if best is None:
+            return line
+        return f"{line}, the best so far: trial {best.number}, {design.metric} {best.value:.4g}"
+
+    # -- a storage that is away -------------------------------------------------------------------
+
+    def _be_away(self, error: StorageAway) -> None:
+        """Wait for the storage: while anything is trained, and for as long as others would."""
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+            self._say(f"{error.message}; nothing is begun until it can be")
+        if now - self._away_since > self._order.settings.lost_after and not self.pool.running:
+            self._halt(error)
+
+    def _be_back(self) -> None:
+        if self._away_since is not None:
+            self._away_since = None
+            self._say("the sweep's storage is back")
+
     # -- what has ended -------------------------------------------------------------------------
 
+    def _tell_ends(self) -> None:
+        """Tell the storage what has ended; what it can't be told stays."""
+        while self._untold:
+            self._settle(self._untold[0])
+            ended = self._untold.pop(0)
+            del self._under_way[int(ended.job.label)]
+
     def _settle(self, ended: Ended) -> None:
-        trial = self._under_way.pop(int(ended.job.label))
+        trial = self._under_way[int(ended.job.label)]
         run = self._run_of(trial)
         if run is not None and self._judge(trial, run):
             return
-        if self._pool.signum is not None:
+        if self.pool.signum is not None:
             return  # it is let go, and goes on another time
         if run is not None and run.status == "aborted":
             self._fail(trial, run, f"aborted: {run.record.reason}")
@@ -247,6 +306,7 @@ class Search:
             words += ", the best so far" if best and best.number == trial.number else ""
         words += f": {reason}" if reason else ""
         self._say(f"trial {trial.number} {words}" + (f" ({run.record.name})" if run else ""))
+        self.progress = self._progress()
 
     def _halt(self, error: TorchLabError) -> None:
         """Begin no more trials, and say why when those under way are over."""

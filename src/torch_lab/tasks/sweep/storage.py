@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import os
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch_lab.errors import RunLocked, UsageError
+from torch_lab.errors import RunLocked, StorageAway, StoreError, UsageError
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.secrets import mask_text
@@ -14,7 +19,25 @@ from torch_lab.store.secrets import mask_text
 FOLDER = ".sweeps"  # in the artifacts folder
 _ENDING = ".journal"
 _TRIES, _PAUSE = 3, 0.3  # to open a database; seconds
+_BEGIN = b'{"op_code":'  # of a journal's first line
+_PIECE = 4096  # bytes that are looked through at a time for the end of a line
 _TURN = (0.002, 0.1)  # seconds between two looks whether the file is free: at first, at most
+# So that a database that doesn't answer is given up, in seconds; what the URL says goes before it.
+_POSTGRES = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+_MYSQL = {"connect_timeout": 10, "read_timeout": 30, "write_timeout": 30}
+_BOUNDS = {
+    "psycopg2": _POSTGRES,
+    "psycopg": _POSTGRES,
+    "pymysql": _MYSQL,
+    "mysqldb": _MYSQL,
+    "pg8000": {"timeout": 30},
+}
 
 
 def place_of(storage: str | None, study: str, artifacts: Path, root: Path) -> str:
@@ -26,18 +49,56 @@ def place_of(storage: str | None, study: str, artifacts: Path, root: Path) -> st
 
 
 def opened(place: str, lost_after: float) -> Any:
-    """The storage as Optuna has it."""
+    """The storage as Optuna has it; its methods raise StorageAway where it can't be reached."""
     from optuna import logging
 
     logging.set_verbosity(logging.ERROR)
-    return _database(place) if "://" in place else _file(Path(place), lost_after)
+    # Lists and dicts do as well.
+    warnings.filterwarnings("ignore", "Choices for a categorical", UserWarning)
+    made = _database(place) if "://" in place else _file(Path(place), lost_after)
+    return Reached(made, place)
+
+
+class Reached:
+    """A storage whose troubles, of whatever driver or disk, are all told as StorageAway."""
+
+    def __init__(self, storage: Any, place: str) -> None:
+        self._reached = storage
+        self._place = place
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._reached, name)
+        return self._translated(found) if callable(found) else found
+
+    def _translated(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        from optuna.exceptions import StorageInternalError
+
+        @functools.wraps(method)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return method(*args, **kwargs)
+            except (StorageInternalError, StoreError, OSError) as error:
+                raise StorageAway(
+                    f"the sweep's storage {mask_text(self._place)} can't be reached: {_why(error)}",
+                    hint="Nothing is lost: started again when it is back, the sweep goes on.",
+                ) from error
+
+        return called
+
+
+def _why(error: BaseException) -> str:
+    """What a driver or the system says, in a line and without passwords."""
+    inner = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    said = str(getattr(inner, "orig", None) or getattr(inner, "strerror", None) or inner)
+    lines = said.strip().splitlines()
+    return mask_text(lines[0]) if lines else type(inner).__name__
 
 
 def _database(url: str, tries: int = _TRIES) -> Any:
-    from optuna.storages import get_storage
+    from optuna.storages import RDBStorage, get_storage
 
     try:
-        return get_storage(url)
+        return get_storage(RDBStorage(url, engine_kwargs=_engine(url)))
     except ImportError as error:
         raise UsageError(
             f"the sweep's storage {mask_text(url)} needs a database driver: {error}",
@@ -47,13 +108,21 @@ def _database(url: str, tries: int = _TRIES) -> Any:
         if tries > 1:  # two processes that make the tables at once: one of them finds them made
             time.sleep(_PAUSE)
             return _database(url, tries - 1)
-        said = str(getattr(error, "orig", None) or error).strip().splitlines()
-        why = mask_text(said[0]) if said else type(error).__name__
         raise UsageError(
-            f"the sweep's storage {mask_text(url)} can't be opened: {why}",
+            f"the sweep's storage {mask_text(url)} can't be opened: {_why(error)}",
             hint="It is a file, or a database's URL as Optuna takes it:"
             " postgresql+psycopg2://user@host/name.",
         ) from error
+
+
+def _engine(url: str) -> dict[str, Any]:
+    """How SQLAlchemy is to connect: anew where a connection was lost, and not for ever."""
+    import sqlalchemy
+
+    asked = sqlalchemy.make_url(url)
+    bounds = _BOUNDS.get(asked.get_driver_name(), {})
+    own = {name: value for name, value in bounds.items() if name not in asked.query}
+    return {"pool_pre_ping": True, "connect_args": own}
 
 
 def _file(path: Path, lost_after: float) -> Any:
@@ -62,6 +131,7 @@ def _file(path: Path, lost_after: float) -> Any:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _require_journal(path)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_turn(path, lost_after)))
     except OSError as error:
         raise UsageError(
@@ -72,6 +142,15 @@ def _file(path: Path, lost_after: float) -> Any:
             f"the sweep's storage {path} is no journal of Optuna's: {error}",
             hint="Give another file, or move this one away.",
         ) from error
+
+
+def _require_journal(path: Path) -> None:
+    """A file that is something else stays as it is."""
+    if path.exists():
+        with path.open("rb") as file:
+            begin = file.read(len(_BEGIN))
+        if not _BEGIN.startswith(begin):
+            raise ValueError(f"it begins with {begin.decode(errors='replace')!r}")
 
 
 def _turn(path: Path, lost_after: float) -> Any:
@@ -87,6 +166,8 @@ def _turn(path: Path, lost_after: float) -> Any:
             self._held: Lock | None = None
 
         def acquire(self) -> bool:
+            if not path.exists():  # Optuna would begin another one, and mistake it for this one
+                raise FileNotFoundError(errno.ENOENT, "it is gone", str(path))
             self._place.path.mkdir(exist_ok=True)
             pause, most = _TURN
             while self._held is None:
@@ -95,6 +176,7 @@ def _turn(path: Path, lost_after: float) -> Any:
                 except RunLocked:
                     time.sleep(pause)
                     pause = min(2 * pause, most)
+            _end_line(path)
             return True
 
         def release(self) -> None:
@@ -103,3 +185,19 @@ def _turn(path: Path, lost_after: float) -> Any:
                 held.release()
 
     return Turn()
+
+
+def _end_line(path: Path) -> None:
+    """Take back the half of a line that a full disk has left: nobody could read on behind it."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        begin = size
+        while begin > 0:
+            begin = max(begin - _PIECE, 0)
+            file.seek(begin)
+            newline = file.read(_PIECE).rfind(b"\n")
+            if newline >= 0:
+                begin += newline + 1
+                break
+        if begin < size:
+            file.truncate(begin)
