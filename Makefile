@@ -16,6 +16,8 @@ DIGITS := example_project/experiments/00_digits/hparams.py
 # What is installed here is what runs, whatever the shell has on its path.
 unexport PYTHONPATH
 unexport PYTHONHOME
+# Hundreds of processes import the package: it is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick lint types format bench test-oldest oldest install clean

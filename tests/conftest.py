@@ -39,6 +39,9 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Its list of fonts takes seconds to make.
         patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", f"{_cache_home()}/matplotlib"))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # A script that is written twice within a second is not taken for what it was.
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        patch.setattr(sys, "dont_write_bytecode", True)
         yield
 
 

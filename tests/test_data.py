@@ -88,7 +88,7 @@ def test_workers_make_no_difference(dataset: Any, kwargs: dict[str, Any]) -> Non
 @pytest.mark.parametrize("workers", [0, 2])
 def test_goes_on_where_it_was_cut(workers: int) -> None:
     whole = epoch(loader(shuffle=True), 4)
-    for cut in range(len(whole) + 1):
+    for cut in range(0, len(whole) + 1, 3 if workers else 1):
         first = loader(shuffle=True, num_workers=workers)
         first.set_epoch(4)
         iterator = iter(first)

@@ -7,7 +7,6 @@ import gzip
 import json
 import math
 import resource
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from torch_lab.errors import ConfigurationError, RunError
 from torch_lab.modules import LabModule
 from torch_lab.store.host import this_process
 from torch_lab.transforms import TransformSeparate
+from zygote import Zygote
 
 NAMES = ['a "b"', "c,d", "e\nf", "", "ü — 漢字", "\udcff", "g"]
 
@@ -478,21 +478,20 @@ def test_sorted_runs_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         file.close()
 
 
-def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, zygote: Zygote) -> None:
     """A process each: what it needs at most is much the same for twenty times as many rows."""
-    peaks = [peak(tmp_path / "out.csv", count) for count in (10_000, 200_000)]
+    peaks = [peak(tmp_path, zygote, count) for count in (10_000, 200_000)]
     assert peaks[1] - peaks[0] < 4e6, peaks
 
 
-def peak(path: Path, count: int) -> int:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.predictions", "lab", str(path), str(count)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
+def peak(folder: Path, zygote: Zygote, count: int) -> int:
+    root, script, log = Path(__file__).parents[2], folder / "measured.py", folder / f"{count}.txt"
+    script.write_text(
+        f"import runpy, sys\nsys.path.insert(0, {str(root)!r})\n"
+        'runpy.run_module("benchmarks.predictions", run_name="__main__", alter_sys=True)\n'
     )
-    return int(1e6 * json.loads(done.stdout.splitlines()[-1])["peak"])
+    zygote.script(script, "lab", folder / "out.csv", str(count), cwd=root, log=log)
+    return int(1e6 * json.loads(log.read_text().splitlines()[-1])["peak"])
 
 
 def test_the_indices_that_were_used_are_forgotten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,7 @@ STATES = {
         "  first         variable STEPS in drilled.experiments",
         "No checkpoint has variables of modules",
     ),
+    "broken": ("does not train: KeyError: 'workers'", "Traceback (most recent call last):"),
     "loading": (
         "killed in batch 3, it does not resume: KeyError: ",
         "  Traceback (most recent call last):\n    File ",
@@ -84,17 +86,41 @@ DATA = {
     ),
 }
 
+# Nothing is wrong with it: of one epoch by two processes, and of two.
+SOUND = {
+    "two": ("exact: killed 3 times, it went on",),
+    "hparams": (
+        """
+  killed in batch 3
+  killed in the validation after batch 4
+  killed after batch 4
+  killed in batch 6
+  killed in the validation after batch 8
+  killed after batch 8
+exact: killed 6 times, it went on with the same batches, losses and weights
+""",
+        "2 epochs of at most 4 batches\n  uninterrupted: 8 batches, ",
+    ),
+}
+
 
 def planted(root: Path) -> Project:
     shutil.copytree(PROJECT, root, ignore=shutil.ignore_patterns("__pycache__"))
     project = Project(root)
+    one = {"trainer.init.max_epochs": 1}
     for fault in (*STATES, *DATA):
-        changes = {"config.fault": fault}
+        changes = {"config.fault": fault, **one}
         if fault == "workers":
-            changes = {"config.fault": "generator", "config.workers": 2}
-        text = f'hparams = extend("hparams.py", {changes})'
-        project.write(f"{FOLDER}/{fault}.py", f"from torch_lab.hparams import extend\n\n{text}\n")
+            changes |= {"config.fault": "generator", "config.workers": 2}
+        _extend(project, fault, changes)
+    _extend(project, "two", {"trainer.init.devices": 2, "trainer.init.strategy": "ddp", **one})
+    project.write(f"{FOLDER}/broken.py", 'hparams = {"config": {"fault": None}}\n')
     return project
+
+
+def _extend(project: Project, name: str, changes: dict[str, Any]) -> None:
+    text = f'from torch_lab.hparams import extend\n\nhparams = extend("hparams.py", {changes})\n'
+    project.write(f"{FOLDER}/{name}.py", text)
 
 
 def drilled(project: Project, zygote: Zygote, *words: str, status: int = 0, **env: str) -> str:
@@ -119,59 +145,29 @@ def left_behind(project: Project) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("faults", [STATES, DATA], ids=["states", "data"])
+@pytest.mark.parametrize(
+    "expected",
+    [STATES | {"hparams": SOUND["hparams"]}, DATA | {"two": SOUND["two"]}],
+    ids=["states", "data"],
+)
 def test_what_is_lost_is_named(
-    tmp_path: Path, zygote: Zygote, faults: dict[str, tuple[str, ...]]
+    tmp_path: Path, zygote: Zygote, expected: dict[str, tuple[str, ...]]
 ) -> None:
     project, temporary = planted(tmp_path / "project"), tmp_path / "tmp"  # too long for sockets
     temporary.mkdir()
-    scripts = [f"{FOLDER}/{name}.py" for name in faults]  # one command: torch is imported once
-    words = (*scripts, "-s", "trainer.init.max_epochs=1")
-    output = drilled(project, zygote, *words, status=1, TMPDIR=str(temporary))
-    parts = re.split(r"^drill of 00_drilled/(\w+): .*\n", output, flags=re.MULTILINE)
-    said = dict(zip(parts[1::2], parts[2::2], strict=True))
-    assert list(said) == list(faults)
-    wrong = [(fault, text) for fault, texts in faults.items() for text in texts
-             if text not in said[fault]]  # fmt: skip
+    scripts = [f"{FOLDER}/{name}.py" for name in expected]  # one command: torch is imported once
+    output = drilled(project, zygote, *scripts, status=1, TMPDIR=str(temporary))
+    parts = re.split(r"^drill of 00_drilled/(\w+): (.*\n)", output, flags=re.MULTILINE)
+    said = {
+        name: f"{of}{text}"
+        for name, of, text in zip(*(parts[n::3] for n in (1, 2, 3)), strict=True)
+    }
+    assert list(said) == list(expected)
+    wrong = [(name, text) for name, texts in expected.items() for text in texts
+             if text not in said[name]]  # fmt: skip
     assert not wrong, output
     assert not list(temporary.glob("torch-lab*"))
     assert left_behind(project) == ["pyproject.toml"]
-
-
-@pytest.mark.timeout(900)
-def test_sound_code_is_exact_wherever_it_is_killed(tmp_path: Path, zygote: Zygote) -> None:
-    project = planted(tmp_path / "project")
-    output = drilled(project, zygote, f"{FOLDER}/hparams.py")
-    first, uninterrupted, *rest = output.splitlines()
-    assert first == "drill of 00_drilled/hparams: 2 epochs of at most 4 batches"
-    assert uninterrupted.startswith("  uninterrupted: 8 batches, ")
-    assert rest == [
-        "  killed in batch 3",
-        "  killed in the validation after batch 4",
-        "  killed after batch 4",
-        "  killed in batch 6",
-        "  killed in the validation after batch 8",
-        "  killed after batch 8",
-        "exact: killed 6 times, it went on with the same batches, losses and weights",
-    ]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_runs_of_several_processes(tmp_path: Path, zygote: Zygote) -> None:
-    project = planted(tmp_path / "project")
-    sets = ("trainer.init.devices=2", "trainer.init.strategy=ddp", "trainer.init.max_epochs=1")
-    words = [word for each in sets for word in ("-s", each)]
-    output = drilled(project, zygote, f"{FOLDER}/hparams.py", *words)
-    assert "\nexact: killed 3 times, it went on" in output
-
-
-def test_code_that_does_not_train(tmp_path: Path, zygote: Zygote) -> None:
-    project = planted(tmp_path / "project")
-    project.write(f"{FOLDER}/broken.py", 'hparams = {"config": {"fault": None}}\n')
-    output = drilled(project, zygote, f"{FOLDER}/broken.py", status=1)
-    assert "does not train: KeyError: 'workers'" in output
-    assert "Traceback (most recent call last):" in output
 
 
 def test_a_signal_ends_it_with_all_that_it_started(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from mirror.mirrored_lab import MirroredLab, mirrored
 from mirror.talkative import SCRIPT
 from zygote import Zygote
 
-KILLS = int(os.environ.get("TORCH_LAB_TEST_KILLS", "30"))
+KILLS = int(os.environ.get("TORCH_LAB_TEST_KILLS", "20"))
 AT_ONCE = 3  # trainings
 PAUSE = 0.25  # seconds a step: a training takes some
 CHANGES = [
