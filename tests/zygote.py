@@ -18,8 +18,9 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import forked_ranks
 from helpers import argv, environment
 
 SYNC = ("lab", "sync")  # needs no torch, but clearml, which takes a second
@@ -115,9 +116,7 @@ class Zygote:
         return json.loads(self._process.stdout.readline())
 
 
-def _child(request: dict[str, Any]) -> None:
-    from torch_lab.cli.main import main
-
+def _child(request: dict[str, Any]) -> NoReturn:
     os.setsid()
     for descriptor, path in ((1, request["log"]), (2, request["errors"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
@@ -129,6 +128,19 @@ def _child(request: dict[str, Any]) -> None:
     sys.argv = [script or "torch-lab", *request["argv"]]
     if not script:  # as `python -m torch_lab`, which is what the other ranks are started with
         sys.modules["__main__"].__spec__ = importlib.util.find_spec("torch_lab.__main__")
+
+    def run() -> NoReturn:
+        _run(script)
+
+    forked_ranks.prepare(run)
+    run()
+
+
+def _run(script: str | None) -> NoReturn:
+    from torch_lab.cli.main import main
+
+    if (ranks := sys.modules.get("lightning_fabric.utilities.rank_zero")) is not None:
+        ranks.rank_zero_only.rank = ranks._get_rank() or 0  # as if it were imported only now
     try:
         if script:
             runpy.run_path(script, run_name="__main__")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import forked_ranks
 from helpers import Project, wait_for
 from zygote import Zygote
 
@@ -94,7 +95,8 @@ def on_two(net: Project, zygote: Zygote, *more: str, status: int = 0) -> tuple[s
     """Infer on two devices; what was said on standard output, and on standard error."""
     said, errors = net.root / "said.txt", net.root / "errors.txt"
     given = words("--set", "trainer.init.devices=2", *more)
-    found = zygote.wait(zygote.start(*given, cwd=net.root, log=said, errors=errors))
+    forked = {forked_ranks.WANTED: str(net.root / "ranks.txt")}
+    found = zygote.wait(zygote.start(*given, cwd=net.root, log=said, errors=errors, env=forked))
     assert found == status, errors.read_text()
     return said.read_text(), errors.read_text()
 

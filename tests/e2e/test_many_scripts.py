@@ -14,10 +14,13 @@ from tiny_project import EXPERIMENT, HPARAMS, RUN, Lab, Outcome
 
 from helpers import StoredRun, wait_for
 from terminal import CTRL_C, Terminal
+from torch_lab.tasks.many.rows import Row
+from torch_lab.tasks.pool import Ended, Job, Running, Slot
 from torch_lab.utils.overseer import ECHO
 from zygote import Zygote
 
 VARIANT = "from torch_lab.hparams import extend\n\nhparams = extend('hparams.py', {changes!r})\n"
+BEGUN = 240  # seconds for what takes ten on an idle machine
 ENDLESS = {"config__pause": 0.05, "trainer__init__max_epochs": 1000}
 
 
@@ -138,11 +141,13 @@ def test_ctrl_c_on_a_terminal(lab: Lab, zygote: Zygote):
     env = {"COLUMNS": "100", "LINES": "30"}
     terminal = Terminal("train", *scripts, "-j", "2", cwd=lab.root, zygote=zygote, env=env)
     for name in ("00_tiny-one_v0", "00_tiny-two_v0"):
-        wait_for(training(lab, name))
-    terminal.wait_for("/1000")
+        wait_for(training(lab, name), timeout=BEGUN)
+    terminal.wait_for("/1000", timeout=BEGUN)
     terminal.type(CTRL_C)
-    terminal.wait_for("SIGINT: each finishes its batch, then saves (once more ends all at once)")
-    terminal.wait_for("directory")  # the summary's
+    terminal.wait_for(
+        "SIGINT: each finishes its batch, then saves (once more ends all at once)", timeout=BEGUN
+    )
+    terminal.wait_for("directory", timeout=BEGUN)  # the summary's
     status = terminal.ended()
     assert status == 130
     assert "2 running, 1 waiting" in terminal.said
@@ -156,27 +161,50 @@ def test_ctrl_c_on_a_terminal(lab: Lab, zygote: Zygote):
     assert not lab.left_alive()
 
 
-def test_a_second_signal_ends_all_at_once(lab: Lab, zygote: Zygote):
+def job(lab: Lab) -> dict[str, str]:
+    """The environment of a Slurm job, whose `scontrol` notes what it is asked."""
+    scontrol = lab.write("bin/scontrol", f"#!/bin/sh\necho \"$*\" >> '{lab.root}/asked'\n")
+    scontrol.chmod(0o755)
+    path = f"{scontrol.parent}:{os.environ['PATH']}"
+    return {"PATH": path, "SLURM_JOB_ID": "17", "SLURM_JOB_NAME": "tiny"}
+
+
+def test_a_second_signal_ends_all_at_once_and_a_warned_job_is_requeued_once(lab: Lab):
     script = variant(lab, "sleeps", config__fault="sleeps")  # for a minute, in its fourth batch
-    env = {"TORCH_LAB_GRACE_PERIOD": "600"}
+    env = {"TORCH_LAB_GRACE_PERIOD": "600"} | job(lab)
     started = lab.start_one("train", script, "-j", "1", env=env)
-    wait_for((lab.root / "asleep").exists)
-    os.kill(started.pid, signal.SIGTERM)
-    wait_for(lambda: "SIGTERM: each finishes its batch" in started.out.read_text())
+    wait_for((lab.root / "asleep").exists, timeout=BEGUN)
+    os.kill(started.pid, signal.SIGUSR1)
+    wait_for(lambda: "SIGUSR1: each finishes its batch" in started.out.read_text(), timeout=BEGUN)
     time.sleep(2 * ECHO)  # sooner it is the same wish
-    os.kill(started.pid, signal.SIGTERM)
+    os.kill(started.pid, signal.SIGUSR1)
     outcome = lab.ended(started)
-    assert outcome.status == 143
+    assert outcome.status == 128 + signal.SIGUSR1
     record = lab.run("00_tiny-sleeps_v0").record
     assert record["status"] == "aborted"
     assert record["progress"]["batch"] == 3  # it did not wait for the fourth
+    assert record["reason"] == "SIGUSR1, to be requeued in Slurm"
+    assert outcome.out.endswith("Slurm job 17 is requeued: the same command goes on\n")
+    assert (lab.root / "asked").read_text() == "requeue 17\n"  # when all have ended
+
+
+def test_a_script_twice_in_a_job_that_is_started_again(lab: Lab):
+    env = job(lab)
+    for _ in range(2):
+        assert lab.train(env=env).status == 0
+    again = lab.do("train", HPARAMS, HPARAMS, "-j", "2", env=env | {"SLURM_RESTART_COUNT": "1"})
+    assert again.status == 0, again.err
+    rows = [line.split() for line in again.out.splitlines() if line.startswith("hparams.py")]
+    found = [(row[1], row[-1].rpartition("_")[2]) for row in rows if row[2] == "completed"]
+    assert found == [("(1)", "v0"), ("(2)", "v1")]
+    assert lab.runs() == [RUN, "00_tiny-hparams_v1"]
 
 
 def test_one_is_killed_and_then_who_started_them(lab: Lab, zygote: Zygote):
     scripts = [variant(lab, name, **ENDLESS) for name in ("one", "two")]
     started = lab.start_one("train", *scripts, "-j", "2")
-    one = wait_for(training(lab, "00_tiny-one_v0"))
-    two = wait_for(training(lab, "00_tiny-two_v0"))
+    one = wait_for(training(lab, "00_tiny-one_v0"), timeout=BEGUN)
+    two = wait_for(training(lab, "00_tiny-two_v0"), timeout=BEGUN)
     process = json.loads((one.path / "lock").read_text())["pid"]
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: "[1/2] one.py: lost, 00_tiny-one_v0" in started.out.read_text())
@@ -187,15 +215,35 @@ def test_one_is_killed_and_then_who_started_them(lab: Lab, zygote: Zygote):
     assert two.record["reason"].startswith("SIGTERM")
 
 
-def test_killed_from_outside_and_for_want_of_memory_are_told_apart(tmp_path: Path):
-    from torch_lab.tasks.many.rows import Row
-    from torch_lab.tasks.pool import Ended, Job, Slot
+def row_of(tmp_path: Path) -> Row:
+    """A script that has no run yet."""
+    return Row(Path("a.py"), "a.py", Job(("train", "a.py"), tmp_path / "a.log"), 60.0)
 
-    job = Job(("train", "a.py"), tmp_path / "a.log")
-    row = Row(Path("a.py"), "a.py", job, 60.0)
+
+def test_killed_from_outside_and_for_want_of_memory_are_told_apart(tmp_path: Path):
+    row = row_of(tmp_path)
+    job = row.job
     row.ended = Ended(job, Slot(0, None, 1), -signal.SIGKILL, 1.0)
     assert row.without_run() == "killed from outside (SIGKILL)"
     row.ended = Ended(job, Slot(0, None, 1), -signal.SIGKILL, 1.0, out_of_memory=True)
     assert row.without_run() == "killed by the system because memory ran out (SIGKILL)"
     row.ended = Ended(job, Slot(0, None, 1), -signal.SIGSEGV, 1.0)
     assert row.without_run() == "ended by SIGSEGV"
+
+
+def test_what_a_signal_ends_before_it_has_a_run_was_not_started(tmp_path: Path):
+    row = row_of(tmp_path)
+    row.ended = Ended(row.job, Slot(0, None, 1), -signal.SIGTERM, 1.0)
+    assert row.state == "failed"  # somebody has ended this one
+    row.over = True
+    assert (row.state, row.without_run()) == ("not started", "not started")
+
+
+def test_what_was_killed_by_force_says_how_to_go_on(lab: Lab):
+    assert lab.train("fault=raises").status == 1
+    row = row_of(lab.root)
+    directory = lab.run(RUN).path
+    row.job.announcement.write_text(json.dumps({"directory": str(directory)}))
+    row.running = Running(row.job, Slot(0, None, 1), 0)
+    row.look()  # nobody has waited for its end
+    assert row.remarks()[-1] == f"  next: mend it, then train --resume {RUN}"

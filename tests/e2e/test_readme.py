@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -34,7 +35,8 @@ MOVING = ROOT / "docs" / "moving.md"
 CLEARML = ROOT / "docs" / "clearml.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 VERBS = tuple(
-    ROOT / "docs" / f"{name}.md" for name in ("starting", "checking", "comparing", "keeping")
+    ROOT / "docs" / f"{name}.md"
+    for name in ("starting", "checking", "comparing", "keeping", "scale", "sweeps")
 )
 PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING, CLEARML, RELIABILITY, *VERBS)
 BIN = Path(sys.executable).parent
@@ -62,7 +64,7 @@ def copy(empty: Path) -> Path:
     shutil.copytree(ROOT / "data" / "raw", root / "data" / "raw")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "example_project", root / "example_project", ignore=ignored)
-    for script, epochs in (("hparams", 6), ("small_lr", 20), ("finetune", 2)):
+    for script, epochs in (("hparams", 4), ("small_lr", 12), ("finetune", 2)):
         shorten(root / "example_project" / "experiments" / "00_digits" / f"{script}.py", epochs)
     return root
 
@@ -85,6 +87,7 @@ def environment(variables: Variables = MappingProxyType({})) -> dict[str, str]:
     return kept | variables
 
 
+HEAVY = ("check", "preview", "export", "show", "diff")  # `lab` imports torch for some of them
 ASKS_STATUS = '; echo "exit status $?"'
 Typing = Callable[[str, Path, Variables], tuple[int, str]]
 
@@ -105,7 +108,7 @@ def typed(text: str, root: Path, variables: Variables) -> tuple[int, str]:
 
 @pytest.fixture
 def quickly(zygote: Zygote, tmp_path: Path) -> Typing:
-    """Type a command; those that import torch are forked."""
+    """Type a command; those that import torch are forked, and so is code."""
     log = tmp_path / "said.txt"
 
     def typed_quickly(text: str, root: Path, variables: Variables) -> tuple[int, str]:
@@ -114,16 +117,25 @@ def quickly(zygote: Zygote, tmp_path: Path) -> Typing:
             root, text = root / entered.group(1), text.removeprefix(entered.group())
         command, asks, _ = text.partition(ASKS_STATUS)
         words, env = shlex.split(command), dict(variables)
+        fails = words[0] == "!"
+        del words[:fails]
         while "=" in words[0]:
             name, _, env[name] = words.pop(0).partition("=")
-        heavy = words[0] == "lab" and words[1] in ("check", "preview", "export")
-        if words[0] not in ("train", "infer") and not heavy:
+        heavy = words[0] == "lab" and words[1] in HEAVY
+        code = words[:2] == ["python", "-c"]
+        if words[0] not in ("train", "infer") and not heavy and not code:
             return typed(text, root, variables)
         log.unlink(missing_ok=True)
-        status = zygote.wait(zygote.start(*words, cwd=root, log=log, env=env))
+        if code:
+            script = log.with_name("block.py")
+            script.write_text(f"import sys; sys.path.insert(0, '')\n{words[2]}")
+            pid = zygote.start_script(script, cwd=root, log=log, env=env)
+        else:
+            pid = zygote.start(*words, cwd=root, log=log, env=env)
+        status = zygote.wait(pid)
         said = log.read_text()
         if not asks:
-            return status, said
+            return int(not status) if fails else status, said
         return 0, f"{said}exit status {status if status >= 0 else 128 - status}\n"
 
     return typed_quickly
@@ -161,15 +173,8 @@ def follow(
         (root / block.file).parent.mkdir(parents=True, exist_ok=True)
         (root / block.file).write_text(block.text)
     elif block.language == "python":
-        code = ["-c", block.text]
-        done = subprocess.run(
-            [sys.executable, *code],
-            cwd=root,
-            env=environment(variables),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"{block.text}\n{done.stdout}{done.stderr}"
+        status, said = how(shlex.join(("python", "-c", block.text)), root, variables)
+        assert status == 0, f"{block.text}\n{said}"
     elif block.language == "console":
         for command in block.commands:
             if command.text.startswith("cd ") and "&&" not in command.text:
@@ -325,9 +330,11 @@ def test_make_lists_the_targets_that_the_readme_names() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_on_a_page_is_code(page: Path) -> None:
     for block in blocks(page):
-        assert block.language in ("console", "python", "text"), "what kind of block is it?"
+        assert block.language in ("console", "python", "text", "toml"), "what kind of block is it?"
         if block.language == "python":
             compile(block.text, block.file or page.name, "exec")
+        if block.language == "toml":
+            tomllib.loads(block.text)
 
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("docs/*.md")], ids=lambda page: page.name)

@@ -19,7 +19,7 @@ FAR = """
 from torch_lab.hparams import extend
 hparams = extend("hparams.py", {"trainer.init.num_nodes": 2})
 """
-SLOWLY = ("-s", "pause=0.01", "-s", "checkpoint.every_n_steps=3")
+EVERY_3 = ("-s", "checkpoint.every_n_steps=3")
 
 
 @pytest.fixture
@@ -37,7 +37,8 @@ def listed(cluster: Cluster, *words: str) -> dict[str, str]:
 
 def test_a_run_from_its_submission_to_its_end(cluster: Cluster) -> None:
     lab = cluster.lab
-    submitted = cluster.do("lab", "submit", HPARAMS, *SLOWLY, "--time", "02:00:00", "--gpus", "1")
+    go = lab.hold()
+    submitted = cluster.do("lab", "submit", HPARAMS, *EVERY_3, "--time", "02:00:00", "--gpus", "1")
     assert submitted.status == 0, submitted.err
     assert f"run {RUN} (id " in submitted.out
     assert "queued in Slurm: job 17\n" in submitted.out
@@ -60,9 +61,10 @@ def test_a_run_from_its_submission_to_its_end(cluster: Cluster) -> None:
     lab.append("raise SystemExit('edited')\n")
     (lab.root / HPARAMS).write_text("hparams = {}")
     started = cluster.start()
-    wait_for((run.path / "checkpoints" / "step-3.ckpt").exists)
+    wait_for((run.path / "checkpoints" / "step-3.ckpt").exists, timeout=240)
     cluster.queue(f"17|RUNNING|None|N/A|{RUN}")
     os.kill(started.pid, signal.SIGUSR1)
+    go.touch()
     warned = lab.ended(started)
     assert warned.status == 128 + signal.SIGUSR1, warned.err
     assert cluster.told("scontrol") == ["requeue 17"]
@@ -122,10 +124,12 @@ def test_several_scripts_get_a_job_each_or_one_array(cluster: Cluster) -> None:
 
 def test_an_interrupted_run_goes_on_in_a_job(cluster: Cluster) -> None:
     lab = cluster.lab
+    go = lab.hold()
     own = cluster.env | {"SLURM_JOB_ID": "16"}  # a batch script of the user's
-    started = lab.start_one("train", HPARAMS, *SLOWLY, env=own)
-    wait_for((lab.artifacts / RUN / "checkpoints" / "step-3.ckpt").exists)
+    started = lab.start_one("train", HPARAMS, *EVERY_3, env=own)
+    wait_for((lab.artifacts / RUN / "checkpoints" / "step-3.ckpt").exists, timeout=240)
     os.kill(started.pid, signal.SIGUSR1)
+    go.touch()
     assert lab.ended(started).status == 128 + signal.SIGUSR1
     cluster.queue("16|PENDING|BeginTime|N/A|mine")
     assert listed(cluster) == {RUN: "requeued"}
@@ -137,7 +141,7 @@ def test_an_interrupted_run_goes_on_in_a_job(cluster: Cluster) -> None:
     assert "job 16, cancelled" in cluster.do("lab", "show", RUN).out
     assert len(cluster.told("squeue")) == asked  # that was Slurm's last word
     lab.append("raise SystemExit('edited')\n")  # it goes on with the code that it began with
-    submitted = cluster.do("lab", "submit", "--resume", "auto", HPARAMS, *SLOWLY)
+    submitted = cluster.do("lab", "submit", "--resume", "auto", HPARAMS, *EVERY_3)
     assert submitted.status == 0, submitted.err
     assert "goes on in Slurm: job 17\n" in submitted.out
     cluster.queue(f"17|PENDING|Priority|N/A|{RUN}")
@@ -235,7 +239,7 @@ def test_mistakes_are_said_before_anything_is_written(cluster: Cluster) -> None:
         ),
         (["none.py"], "none.py"),
         (
-            ["--resume", "auto", HPARAMS, HPARAMS],
+            ["--resume", "auto", HPARAMS, str(lab.root / HPARAMS)],
             f"--resume auto can't go on with {HPARAMS} twice: both would find the same run\n"
             "Name each script once.",
         ),
@@ -340,16 +344,19 @@ def test_a_checkpoint_is_the_one_of_the_submission(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_job_by_itself(cluster: Cluster) -> None:
     """Nothing is forked or handed on by the test: batch script, srun and train are processes."""
     cluster.say("real")
     lab, run = cluster.lab, cluster.lab.run(RUN)
-    assert cluster.do("lab", "submit", HPARAMS, *SLOWLY, "-s", "pause=0.2").status == 0
-    wait_for((run.path / "checkpoints" / "step-3.ckpt").exists, timeout=120)
+    go = lab.hold()
+    assert cluster.do("lab", "submit", HPARAMS, *EVERY_3).status == 0
+    wait_for((run.path / "checkpoints" / "step-3.ckpt").exists, timeout=240)
     holder = json.loads((run.path / "lock").read_text())
     os.kill(holder["pid"], signal.SIGUSR1)
+    go.touch()
     ended = cluster.folder / "17.ended"
-    wait_for(lambda: ended.exists() and len(ended.read_text().split()) == 2, timeout=120)
+    wait_for(lambda: ended.exists() and len(ended.read_text().split()) == 2, timeout=240)
     assert ended.read_text().split() == [str(128 + signal.SIGUSR1), "0"]
     assert run.record["status"] == "completed"
     assert len(run.record["resumes"]) == 1

@@ -17,6 +17,15 @@ EXPERIMENT = "tiny/experiments/00_tiny"
 HPARAMS = f"{EXPERIMENT}/hparams.py"
 MAIN = f"{EXPERIMENT}/__main__.py"
 RUN = "00_tiny-hparams_v0"
+HOLDS = """
+
+def hold(callback, trainer, module):
+    while trainer.global_step >= 4 and not Path({file!r}).exists():
+        time.sleep(0.01)
+
+
+Faulty.on_after_backward = hold
+"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,15 @@ class Lab(Project):
         lines = path.read_text().count("\n")
         self.write(MAIN, f"{path.read_text()}{text}")
         return lines + 1
+
+    def hold(self) -> Path:
+        """Let trainings wait in their fifth batch until there is the file that is returned.
+
+        A signal that is sent before it is made finds them in the midst, however slow the test is.
+        """
+        go = self.root / "go on"
+        self.append(HOLDS.format(file=str(go)))
+        return go
 
     def newest(self) -> StoredRun:
         return self.run(max(self.runs(), key=lambda name: int(name.rpartition("_v")[2])))

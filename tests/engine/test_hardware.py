@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from torch_lab.data import DataLoader
 from torch_lab.engine import hardware, placement
@@ -112,6 +115,21 @@ def test_the_batch_of_an_update_is_said_where_it_is_no_loaders(tmp_path: Path) -
     )
 
 
+def test_an_iterable_dataset_is_given_to_each_process(tmp_path: Path) -> None:
+    class Stream(torch.utils.data.IterableDataset[int]):
+        def __iter__(self) -> Any:
+            return iter(range(4))
+
+    several = Hardware(trainer(tmp_path, devices=2, strategy="ddp"), None)
+    for kind in (DataLoader, torch.utils.data.DataLoader):
+        assert several.remark([kind(Stream())]) == (
+            "the data has no indices: each of the 2 processes is given all of it, unless its"
+            " __iter__ chooses by torch.distributed.get_rank()"
+        )
+    assert several.remark(DataLoader(DATA, 4)) is None
+    assert Hardware(trainer(tmp_path), None).remark(DataLoader(Stream())) is None
+
+
 def test_threads_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     monkeypatch.setattr(hardware, "usable_cores", lambda: 2.0)
@@ -159,6 +177,31 @@ def test_each_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     found = placement.settle({"devices": 2}, LAUNCH)
     assert (found["devices"], found["num_nodes"]) == (1, 4)
+
+
+def test_machines_with_different_numbers_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning multiplies machines by devices: each process is a machine to it."""
+    uneven = replace(LAUNCH, world=3, even=False)
+    found = placement.settle({"accelerator": "cpu"}, uneven)
+    assert (found["devices"], found["num_nodes"]) == (1, 3)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert placement.settle({}, uneven)["devices"] == [1]
+    with pytest.raises(ConfigurationError, match=r"has started 2 processes on this machine"):
+        placement.settle({"devices": 1}, uneven)
+
+
+def test_data_is_fetched_once_on_each_machine() -> None:
+    class Fetching(pl.LightningDataModule):
+        def prepare_data(self) -> None:
+            fetched.append(self)
+
+    fetched: list[object] = []
+    uneven = replace(LAUNCH, world=3, even=False)
+    for launch in (LAUNCH, replace(uneven, local_rank=0), uneven):
+        placement.prepare_once(launch, data := Fetching(), plain := pl.LightningDataModule(), None)
+        data.prepare_data()
+        assert not is_overridden("prepare_data", plain)
+    assert len(fetched) == 2
 
 
 @pytest.mark.parametrize(

@@ -213,11 +213,6 @@ def test_one_of_several_processes(lab: Lab) -> None:
         " MASTER_ADDR and no MASTER_PORT\n"
         "torchrun sets all of them: torchrun --nproc-per-node 2 -m torch_lab train …"
     )
-    address = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "h", "MASTER_PORT": "9"}
-    assert lab.mistake("infer", HPARAMS, env=address) == (
-        "the launcher has started 2 processes, each to infer by itself\n"
-        "Start it once: `--gpu-devices 0,1` has it use several GPUs of this machine."
-    )
 
 
 def test_runs_that_are_there_under_other_names(lab: Lab) -> None:

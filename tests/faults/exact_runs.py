@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked_ranks
 from helpers import Project, StoredRun, digest
 from zygote import Zygote
 
@@ -56,12 +57,16 @@ class Trial:
         self.project = Project(root)
         self.zygote = zygote
         self.log = root / "log.txt"
+        self.ranks = root / "ranks.txt"  # the processes of ranks that rank 0 has started
         self.begin = ["train", SCRIPT, *(word for each in changes for word in ("-s", each))]
 
     def start(self, **env: str) -> int:
         """Begin the run, or resume it where there is one; returns the process and group id."""
         found = [name for name in self.project.runs() if self._has_record(name)]
         words = ["train", "--resume", found[-1]] if found else self.begin
+        if any("trainer.init.devices=" in word for word in self.begin):
+            self.ranks.write_text("")
+            env[forked_ranks.WANTED] = str(self.ranks)
         return self.zygote.start(*words, cwd=self.project.root, log=self.log, env=env)
 
     def ended(self, pid: int) -> int:

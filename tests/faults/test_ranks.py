@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -60,16 +60,10 @@ def _completes(trial: Trial, whom: str, after: float) -> bool:
     elif whom == "rank 0":
         os.kill(pid, signal.SIGKILL)
     else:
-        for each in _followers(pid):
-            os.kill(each, signal.SIGKILL)
+        for each in trial.ranks.read_text().split():
+            with contextlib.suppress(ProcessLookupError):  # it has come to its end
+                os.kill(int(each), signal.SIGKILL)
     status = trial.zygote.wait(pid)
     assert status in (0, 1, -signal.SIGKILL), trial.said()
     wait_for(lambda: not members(pid), timeout=30, every=0.1)
     return trial.completed()
-
-
-def _followers(lead: int) -> list[int]:
-    """The processes of other ranks, if they have been started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True)
-    lines = [line.split(None, 2) for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, of, words in lines if of == str(lead) and " -m torch_lab" in words]

@@ -14,7 +14,7 @@ from helpers import wait_for
 from torch_lab.engine import trainer as trainers
 from zygote import Zygote
 
-SETS = ("-s", "pause=0.01", "-s", "checkpoint.every_n_steps=3")
+SETS = ("-s", "checkpoint.every_n_steps=3")
 WORKS = 'echo "$@" >> asked'
 REFUSES = 'echo "slurm_requeue error: Job is disabled" >&2; exit 1'
 
@@ -39,9 +39,11 @@ def job(lab: Lab, scontrol: str | None = WORKS, **variables: str) -> dict[str, s
 
 def warned(lab: Lab, env: dict[str, str], signum: int = signal.SIGUSR1) -> Outcome:
     """A training that gets a signal after its third batch."""
+    go = lab.hold()
     started = lab.start_one("train", HPARAMS, *SETS, env=env)
-    wait_for((lab.artifacts / RUN / "checkpoints" / "step-3.ckpt").exists)
+    wait_for((lab.artifacts / RUN / "checkpoints" / "step-3.ckpt").exists, timeout=240)
     os.kill(started.pid, signum)
+    go.touch()
     return lab.ended(started)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from exact_runs import SCRIPT, Outcome, Trial, kill_group, outcome
 from launching import Several, by_srun, by_torchrun, free_port
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # C++ gives it
 
 from helpers import environment, wait_for
 from torch_lab.engine.ranks import meeting
@@ -27,7 +28,7 @@ from torch_lab.utils.launched import Launch
 from zygote import Zygote
 
 DDP = ["trainer.init.devices=2", "trainer.init.strategy=ddp"]
-SET = ["num_workers=1"]
+SET = ["num_workers=1", "pause=0.01"]  # time to be stopped in
 TRAINING = "fit.on_train_batch_start:4"
 Told = Callable[..., dict[str, str]]
 
@@ -61,13 +62,46 @@ def test_they_are_one_run(trial: Trial, whole: Outcome, told: Told) -> None:
     assert described == machines
 
 
+def test_machines_with_different_numbers_of_processes(trial: Trial) -> None:
+    """One and two: each sample is trained on once, and the second machine describes itself."""
+    port = free_port()
+    told = [by_torchrun(rank, 3, port) for rank in range(3)]
+    for rank, (node, local) in enumerate([(0, 0), (1, 0), (1, 1)]):
+        here = {"LOCAL_RANK": local, "LOCAL_WORLD_SIZE": node + 1, "GROUP_RANK": node}
+        told[rank] |= {name: str(number) for name, number in here.items()}
+        told[rank]["GROUP_WORLD_SIZE"] = "2"
+    assert Several(trial, told).ended() == [0, 0, 0], trial.said()
+    run = trial.finish()
+    ledger = run.record["ledger"]
+    assert ledger["processes"] == 3
+    assert [each["samples"] for each in ledger["epochs"]] == [72]
+    described = {path.name for path in run.path.glob("environment*.json")}
+    assert described == {"environment.json", "environment.1.json"}
+
+
 def test_killed_and_resumed(trial: Trial, whole: Outcome) -> None:
-    several = start(trial, pause="0.01")
+    several = start(trial)
     wait_for(lambda: list(trial.project.artifacts.glob("*/checkpoints/step-3.ckpt")))
     for pid in several.pids:
         kill_group(pid)
     assert [trial.zygote.wait(pid) for pid in several.pids] == [-signal.SIGKILL] * 2
     assert start(trial).ended() == [0, 0], trial.said()
+    assert outcome(trial.finish()) == whole
+
+
+def test_started_again_by_torchrun(trial: Trial, whole: Outcome) -> None:
+    """Its store has still what the processes of the first attempt told each other there."""
+    agents = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+    for attempt in (0, 1):
+        told = [by_torchrun(rank, 2, agents.port) for rank in range(2)]
+        several = Several(trial, told, TORCHELASTIC_RESTART_COUNT=str(attempt), **shared)
+        if attempt == 0:
+            wait_for(lambda: list(trial.project.artifacts.glob("*/checkpoints/step-2.ckpt")))
+            for pid in several.pids:
+                kill_group(pid)
+            assert [trial.zygote.wait(pid) for pid in several.pids] == [-signal.SIGKILL] * 2
+    assert several.ended() == [0, 0], trial.said()
     assert outcome(trial.finish()) == whole
 
 
@@ -91,11 +125,12 @@ def test_one_fails(trial: Trial, tmp_path: Path, fault: str, reason: str) -> Non
     assert record["reason"].startswith(reason), trial.said()
     if "in rank 1" in reason:
         assert trial.said().count("ValueError: a bad rank\n") == 1
+    if "a bad rank" in reason:
         assert json.loads(word.read_text())["message"]["message"] == "ValueError: a bad rank"
 
 
 def test_a_signal_to_one_stops_all(trial: Trial, whole: Outcome) -> None:
-    several = start(trial, pause="0.01")
+    several = start(trial)
     wait_for(lambda: list(trial.project.artifacts.glob("*/checkpoints/step-2.ckpt")))
     several.signal(signal.SIGTERM, several.pids[1:])
     assert several.ended() == [128 + signal.SIGTERM] * 2, trial.said()
@@ -112,6 +147,56 @@ def test_another_number_of_processes_is_told(trial: Trial) -> None:
     assert several.ended() == [128 + signal.SIGTERM] * 2, trial.said()
     trial.ended(trial.start())
     assert "warning: the run was cut with 2 processes and goes on with 1: not as" in trial.said()
+
+
+# -- infer ---------------------------------------------------------------------------------
+
+
+PREDICTING = """
+import torch
+from torch_lab.callbacks import PredictionWriter
+from torch_lab.modules import LabModule
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, i):
+        return torch.full((1,), float(i)), {"index": i}
+
+def infer_config(config):
+    return {
+        "module": LabModule(torch.nn.Identity()),
+        "predict_dataloaders": torch.utils.data.DataLoader(Data(), batch_size=2),
+        "callbacks": [PredictionWriter("predictions.csv")],
+    }
+"""
+
+
+@pytest.fixture
+def predicting(trial: Trial) -> Trial:
+    folder = "exact_project/experiments/01_predicting"
+    trial.project.write(f"{folder}/__main__.py", PREDICTING)
+    trial.project.write(
+        f"{folder}/hparams.py", 'hparams = {"trainer": {"init": {"accelerator": "cpu"}}}'
+    )
+    trial.begin = ["infer", f"{folder}/hparams.py", "--checkpoint", "none"]
+    return trial
+
+
+def test_they_predict_as_one(predicting: Trial) -> None:
+    assert start(predicting).ended() == [0, 0], predicting.said()
+    rows = (predicting.project.root / "predictions.csv").read_text().splitlines()[1:]
+    assert [float(row.split(",")[-1]) for row in rows] == list(range(11))
+    assert predicting.said().count("11 predictions written to predictions.csv") == 1
+
+
+def test_a_mistake_in_infer_is_said_once(predicting: Trial) -> None:
+    predicting.begin[-1] = "nothing"
+    statuses = start(predicting).ended()
+    assert statuses[0] == 2, predicting.said()
+    assert statuses[1] != 0
+    assert predicting.said().count("error: ") == 1
 
 
 # -- before there is a run -------------------------------------------------------------------
@@ -194,7 +279,7 @@ def test_one_ends_before_the_run_begins() -> None:
 def _come_and_go(launch: Launch) -> None:
     """What `meeting.join` does, but for waiting."""
     rooms = meeting._rooms(meeting._store(launch, 30), launch)
-    port, word = json.loads(rooms.get(meeting._WHERE))
+    port, word, _ = json.loads(rooms.get(meeting._WHERE))
     connection = meeting._connection(socket.create_connection(("127.0.0.1", port)))
     Channel(connection).send(word=word, rank=launch.rank, host=socket.gethostname())
     connection.close()
@@ -219,28 +304,25 @@ def test_a_machine_that_does_not_see_the_artifacts(
 
 @pytest.mark.slow
 def test_two_agents(trial: Trial, whole: Outcome) -> None:
-    """As on two machines; one is told to end, and all are started again."""
-    agents = _agents(trial, "pause=0.01")
+    """As on two machines; one is told to end, and all end as the run that is begun again."""
+    agents = _agents(trial)
     wait_for(lambda: list(trial.project.artifacts.glob("*/checkpoints/step-2.ckpt")), timeout=200)
     agents[0].terminate()
     _end(agents)
     assert trial.run().record["status"] == "aborted", trial.said()
-    agents = _agents(trial)
-    assert _end(agents) == [0, 0], trial.said()
+    assert start(trial).ended() == [0, 0], trial.said()
     assert outcome(trial.finish()) == whole
 
 
-def _agents(trial: Trial, *changes: str) -> list[subprocess.Popen[bytes]]:
+def _agents(trial: Trial) -> list[subprocess.Popen[bytes]]:
     port = free_port()
     words = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--master-port"]
     words += [str(port), "--master-addr", "127.0.0.1", "--nproc-per-node", "1", "--node-rank"]
-    runs = trial.project.runs()
-    train = ["train", "--resume", runs[-1]] if runs else ["train", SCRIPT]
-    sets = [] if runs else [w for each in (*SET, *changes) for w in ("-s", each)]
+    sets = [word for each in SET for word in ("-s", each)]
     with trial.log.open("ab") as log:
         return [
             subprocess.Popen(
-                [*words, str(node), "-m", "torch_lab", *train, *sets],
+                [*words, str(node), "-m", "torch_lab", "train", SCRIPT, *sets],
                 cwd=trial.project.root,
                 env=environment(),
                 stdout=log,

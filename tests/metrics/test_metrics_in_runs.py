@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import forked_ranks
 from helpers import Project, StoredRun
 from zygote import Zygote
 
@@ -108,7 +109,9 @@ def test_two_uneven_ranks_and_plots(lab: Project, zygote: Zygote) -> None:
     """9 and 5 samples in batches of two: ranks have different numbers of batches and samples."""
     zygote.run("train", SCRIPT, "-s", "trainer.init.devices=1", cwd=lab.root, log=lab.root / "log")
     sets = ["-s", "trainer.init.devices=2", "-s", "trainer.init.strategy=ddp"]
-    zygote.run("train", SCRIPT, *sets, cwd=lab.root, log=lab.root / "log")
+    forked = {forked_ranks.WANTED: str(lab.root / "ranks")}
+    pid = zygote.start("train", SCRIPT, *sets, cwd=lab.root, log=lab.root / "log", env=forked)
+    assert zygote.wait(pid) == 0, (lab.root / "log").read_text()
     one, two = (lab.run(f"00_metrics-hparams_v{n}") for n in range(2))
     expected = final(one)
     assert {"mrr/validate", "of (test)/multiclassaccuracy_2", "both (train)/auroc"} <= set(expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -161,6 +162,32 @@ def test_what_sbatch_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "sbatch").write_bytes(b"\x7fELF")
     with pytest.raises(SlurmError, match="sbatch can't be run: Exec format error"):
         handing.hand_over(tmp_path / "slurm.sh", [])
+
+
+def test_ctrl_c_waits_for_the_number_of_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    told: list[str] = []
+
+    def press(times: int) -> None:
+        with handing.not_cut_off():
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            told.append(f"after {times}")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            press(1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt):
+            press(2)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with handing.not_cut_off():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == ["after 1"]
+    said = "waiting for sbatch, which may have made a job (once more ends at once)\n"
+    assert capsys.readouterr().err == said * 2
 
 
 def test_a_submission_survives_a_round_trip(tmp_path: Path) -> None:

@@ -551,3 +551,11 @@ def test_what_is_wrong_with_the_words(lab):
     with pytest.raises(RunNotFound, match='no run "00_digit_"') as caught:
         cli.command(["00_digit_", "00_digits"])
     assert "There is the experiment 00_digits, too." in str(caught.value)
+
+
+def test_numbers_of_processes(lab, capsys):
+    stored(lab, "a_v0")
+    stored(lab, "b_v0", ledger={"processes": 4})
+    told = found(capsys, "a_v0", "b_v0")["environment"]
+    assert told == {"processes": {"a": "1", "b": "4"}}
+    assert "processes" not in said(capsys, "b_v0", "--now")

@@ -216,3 +216,27 @@ def test_what_only_its_repr_was_kept_of_is_that_text(project, artifacts):
     fields = {"name": "x-y_v0", "id": "cc" * 16, "status": "completed", "hparams": hparams}
     store(artifacts, project.root, **fields)
     assert task.as_data(view(artifacts, "cccc"))["hparams"] == {"config": {"act": "torch.nn.ReLU"}}
+
+
+def test_processes_and_machines(project):
+    directory = store(
+        project.artifacts, project.root, name="00_a-b_v0", id="cc" * 16, status="completed",
+        ledger={"processes": 6},
+    )  # fmt: skip
+    lines = task.describe(view(project.artifacts, "cccc")).splitlines()
+    assert "  processes   6" in lines
+    first = json.loads(directory.environment_file.read_bytes())
+    packages = dict.fromkeys(("apart", "beside", "torch", "under", "yonder"), "0.1")
+    other = {"host": "box2", "gpus": [{"name": "H200"}] * 2, "packages": packages | {"z": "1"}}
+    for node, changes in ((1, {"host": "box1"}), (2, other)):
+        directory.environment_of(node).write_text(json.dumps({**first, "packages": {}} | changes))
+    directory.environment_file.write_text(json.dumps({**first, "packages": {}}))
+    lines = task.describe(view(project.artifacts, "cccc")).splitlines()
+    assert "  processes   6 on 3 machines" in lines
+    said = [line.split(maxsplit=2)[2] for line in lines if line.startswith("  machine ")]
+    assert said == [
+        "box1: otherwise as the first",
+        "box2: gpus 2 x H200, apart 0.1, beside 0.1, torch 0.1, and 3 other packages",
+    ]
+    told = task.as_data(view(project.artifacts, "cccc"))["other_machines"]
+    assert [each["host"] for each in told] == ["box1", "box2"]

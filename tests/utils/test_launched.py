@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from torch_lab.errors import UsageError
@@ -119,3 +122,30 @@ def test_a_process_that_sees_its_own_device_alone() -> None:
     own = found.on_its_own_device()
     assert (own.rank, own.world, own.local_rank, own.local_world) == (5, 8, 0, 1)
     assert (own.node, own.nodes, own.place(5)) == (5, 8, "gpu02")
+
+
+def test_machines_with_different_numbers_of_processes() -> None:
+    found = launched.launch(TORCHRUN | {"WORLD_SIZE": "9", "GROUP_WORLD_SIZE": "2"})
+    assert found is not None
+    assert (found.even, found.node, found.nodes, found.place(7)) == (False, 1, 2, "on some machine")
+    own = found.on_its_own_device()
+    assert (own.local_rank, own.local_world, own.nodes, own.even) == (0, 1, 9, True)
+
+
+def test_a_process_ends_with_torchrun() -> None:
+    """Torchrun is killed, and what it had started gets SIGTERM."""
+    child = (
+        "import signal, sys\n"
+        "from torch_lab.utils import launched\n"
+        f"launched.end_with_agent(launched.launch({TORCHRUN!r}))\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()\n"
+    )
+    agent = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])"
+    started = subprocess.Popen([sys.executable, "-c", agent], stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    started.kill()
+    assert started.stdout.read() == ""  # until nobody has it open any more
+    started.wait()
+    started.stdout.close()

@@ -17,7 +17,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch_lab.callbacks import NanMonitor, RunCheckpoint
 from torch_lab.callbacks.compatibility import monitored
 from torch_lab.checkpoints import files, weights
-from torch_lab.engine import finders, lightning, profiling, translation
+from torch_lab.engine import finders, lightning, placement, profiling, translation
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.accounts import Accounts
 from torch_lab.engine.drill import Drill
@@ -108,6 +108,9 @@ def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> Non
         accounts = Accounts(Ledger(goes_on=start.resuming, say=setting.say))
         trainer = _trainer(configuration, hparams, init, setting, accounts)
         launch = None if setting.ranks is None else setting.ranks.launch
+        if launch is not None:
+            uncompiled = getattr(module, "_orig_mod", module)
+            placement.prepare_once(launch, configuration.datamodule, uncompiled)
         _make_use_of(Hardware(trainer, launch), data, setting)
         with profiling.told(trainer, setting.say):
             _train(trainer, configuration.module, data, hparams, setting, accounts)
@@ -116,9 +119,12 @@ def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> Non
 def _make_use_of(hardware: Hardware, data: Inputs, setting: Setting) -> None:
     hardware.prepare()
     data.settle(hardware.settle)
-    line = hardware.line(data.training.get("train_dataloaders"))
+    loaders = data.training.get("train_dataloaders")
+    line = hardware.line(loaders)
     if line is not None and setting.books is not None:
         print(line)
+    if (remark := hardware.remark(loaders)) is not None:
+        setting.say(remark)
 
 
 def _train(

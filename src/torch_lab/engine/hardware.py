@@ -13,6 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
+from torch.utils.data import DataLoader as TorchDataLoader
+from torch.utils.data import IterableDataset
 
 from torch_lab.data import DataLoader
 from torch_lab.store.environment import usable_cores
@@ -68,6 +70,17 @@ class Hardware:
             where = f"the CPU, {processes}" if trainer.world_size > 1 else "the CPU"
         return ", ".join([f"on {where}", *parts])
 
+    def remark(self, loaders: Any) -> str | None:
+        """What a dataset without indices means to several processes; None where there is none."""
+        world = self._trainer.world_size
+        every = _loaders(loaders, TorchDataLoader)
+        if world == 1 or not any(isinstance(each.dataset, IterableDataset) for each in every):
+            return None
+        return (
+            f"the data has no indices: each of the {world} processes is given all of it, unless"
+            " its __iter__ chooses by torch.distributed.get_rank()"
+        )
+
     def _most_workers(self) -> int:
         return min(self.cores - 1, _MOST_WORKERS) if _forks() else 0
 
@@ -116,16 +129,16 @@ def _forks() -> bool:
     )
 
 
-def _loaders(value: Any) -> Iterator[DataLoader]:
-    if isinstance(value, DataLoader):
+def _loaders(value: Any, kind: type[Any] = DataLoader) -> Iterator[Any]:
+    if isinstance(value, kind):
         yield value
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _loaders(each)
+            yield from _loaders(each, kind)
     elif isinstance(value, dict):
-        yield from _loaders(list(value.values()))
+        yield from _loaders(list(value.values()), kind)
     elif isinstance(flattened := getattr(value, "flattened", None), list):  # a CombinedLoader
-        yield from _loaders(flattened)
+        yield from _loaders(flattened, kind)
 
 
 def _batches(loader: DataLoader) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from torch_lab.errors import ConfigurationError
 from torch_lab.utils.launched import Launch
@@ -70,9 +71,21 @@ class Launched(ClusterEnvironment):
 
 
 def seen_from_here(launch: Launch) -> Launch:
-    """Where srun binds each task to a GPU it sees that one alone, under the number 0."""
+    """Each process as a machine of its own, where Lightning's way to count doesn't hold.
+
+    Where srun binds each task to a GPU it sees that one alone, under the number 0; and where
+    machines have not equally many processes, their product is no number of processes.
+    """
     alone = torch.cuda.device_count() == 1 and launch.local_world > 1
-    return launch.on_its_own_device() if alone else launch
+    return launch.on_its_own_device() if alone or not launch.even else launch
+
+
+def prepare_once(launch: Launch, *owners: Any) -> None:
+    """Let the hook that fetches data run in one process of each machine, as Lightning means to."""
+    if launch.local_rank > 0 and seen_from_here(launch) is not launch:
+        for each in owners:
+            if each is not None and is_overridden("prepare_data", each):
+                each.prepare_data = lambda: None
 
 
 def settle(init: Mapping[str, Any], launch: Launch) -> dict[str, Any]:
@@ -85,17 +98,24 @@ def settle(init: Mapping[str, Any], launch: Launch) -> dict[str, Any]:
     listed = isinstance(devices, (list, tuple, str)) and devices not in _ALL
     return {
         **init,
-        "devices": devices if listed and seen is launch else seen.local_world,
+        "devices": devices if listed and seen is launch else _devices(init, launch, seen),
         "num_nodes": seen.nodes,
         "strategy": "ddp" if strategy == "auto" else strategy,
     }
+
+
+def _devices(init: Mapping[str, Any], launch: Launch, seen: Launch) -> int | list[int]:
+    """How many, or the number of the only one."""
+    several = torch.cuda.device_count() > 1 and init.get("accelerator") != "cpu"
+    return [launch.local_rank] if several and seen is not launch else seen.local_world
 
 
 def _refuse_others(key: str, asked: Any, there: int, launch: Launch, way: int) -> None:
     if asked in _ALL or _count(asked) == there:
         return
     if key == "devices":
-        on = " on each machine" if launch.nodes > 1 else ""
+        where = "each" if launch.even else "this"
+        on = f" on {where} machine" if launch.nodes > 1 else ""
         runs = f"has started {plural(there, 'process', 'processes')}{on}"
     else:
         runs = f"runs on {plural(there, 'machine')}"

@@ -63,10 +63,11 @@ def write_node(run: RunDirectory, node: int) -> None:
         write_atomic(file, dumps(encode(collect())))
 
 
-def read(run: RunDirectory) -> dict[str, Any]:
-    """What environment.json says; where it is missing or damaged, nothing."""
+def read(run: RunDirectory, node: int = 0) -> dict[str, Any]:
+    """What environment.json says, or that of another machine; where it is damaged, nothing."""
+    file = run.environment_of(node) if node else run.environment_file
     try:
-        content = decode(json.loads(run.environment_file.read_bytes()))
+        content = decode(json.loads(file.read_bytes()))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -33,7 +33,7 @@ from torch_lab.store.secrets import MASK
 from torch_lab.tasks import slurm_queue
 from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.sweep import membership
-from torch_lab.utils.paths import display
+from torch_lab.utils.paths import absolute, display
 from torch_lab.utils.roots import prefer_root
 from torch_lab.utils.scripts import import_root
 
@@ -78,7 +78,8 @@ def hparams_scripts(scripts: Sequence[Path]) -> list[Path]:
 
 def refuse_twice(scripts: Sequence[Path], resume: str | None) -> None:
     """Raise where several are to go on with one run."""
-    twice = {str(script) for script in scripts if scripts.count(script) > 1}
+    places = list(map(absolute, scripts))
+    twice = {display(place) for place in places if places.count(place) > 1}
     if resume is not None and twice:
         raise UsageError(
             f"--resume auto can't go on with {min(twice)} twice: both would find the same run",

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from torch_lab.data import make_exact
 from torch_lab.engine import trainer as trainers
 from torch_lab.engine.inputs import predictable
 from torch_lab.engine.ranks import Follower, Lead, is_follower
+from torch_lab.engine.ranks.channel import Channel
+from torch_lab.engine.ranks.meeting import Meeting
 from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.translation import misconfiguration
 from torch_lab.errors import CheckpointMismatch
@@ -34,18 +37,48 @@ from torch_lab.tasks import report
 from torch_lab.tasks.options import InferOptions
 from torch_lab.tasks.plan import named_in_hparams, say
 from torch_lab.utils.at_hand import at_hand
+from torch_lab.utils.launched import Launch
 
 NONE = "none"
 
 
+@dataclass(frozen=True)
+class Guest:
+    """The place of a process that torchrun or srun has started, of another rank than 0."""
+
+    launch: Launch
+    channel: Channel
+
+
 def predict(
-    options: InferOptions, experiment: Experiment, hparams: Hparams, settings: Settings
+    options: InferOptions,
+    experiment: Experiment,
+    hparams: Hparams,
+    settings: Settings,
+    place: Meeting | Guest | None = None,
 ) -> None:
-    """Predict; a signal unwinds what is under way."""
-    stop = StopRequest(settings.grace_period, silent=is_follower())
-    ranks = Follower.started(stop) if is_follower() else Lead(stop)
+    """Predict; a signal unwinds what is under way.
+
+    `place` is this process's where torchrun or srun has started several.
+    """
+    if isinstance(place, Meeting):
+        place.gather()
+    follows = is_follower() or isinstance(place, Guest)
+    stop = StopRequest(settings.grace_period, silent=follows)
+    ranks = _ranks(stop, place)
     with stop.listening(), ranks.together(), _alone():
+        if isinstance(place, Meeting) and isinstance(ranks, Lead):
+            place.tell(predict=True)
+            ranks.adopt(place.joined.values())
         _predict(options, experiment, hparams, settings, ranks)
+
+
+def _ranks(stop: StopRequest, place: Meeting | Guest | None) -> Lead | Follower:
+    if isinstance(place, Guest):
+        return Follower(stop, place.channel, place.launch.rank, place.launch)
+    if is_follower():
+        return Follower.started(stop)
+    return Lead(stop, launch=None if place is None else place.launch)
 
 
 @contextmanager

@@ -229,7 +229,7 @@ def _give_up(books: Session, error: BaseException) -> None:
 
 def join_meeting(options: TrainOptions, launch: Launch, patience: float) -> None:
     """A process that torchrun or srun has started, of another rank than 0."""
-    channel, told = meetings.join(launch, patience)
+    launch, channel, told = meetings.join(launch, patience)
     if told is None:  # rank 0 has said why
         raise SystemExit(1)
     if "nothing" in told:

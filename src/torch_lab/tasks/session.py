@@ -43,7 +43,7 @@ from torch_lab.store.record import (
 from torch_lab.tasks import sdk, slurm
 from torch_lab.tasks.mirroring import stopped_by
 from torch_lab.tasks.plan import refuse_completed, say, spoken_command
-from torch_lab.tasks.pool.child import announce
+from torch_lab.tasks.pool.child import announce, in_pool
 from torch_lab.tasks.sweep import membership
 from torch_lab.utils.threads import leave_signals_to_main
 from torch_lab.utils.tracebacks import summary
@@ -184,8 +184,10 @@ def new(
         try:
             writer = RecordWriter(directory, lock, record)
             writer.update()
+            if place is None:
+                membership.require_sweep()  # from now on whoever goes on with the trial finds it
             recorder = RunRecorder(directory, after=0, hold=lock.hold)
-        except TorchLabError:
+        except (TorchLabError, Stopped):
             if place is None:
                 claim.discard(directory)  # a run that never began leaves nothing behind
             raise
@@ -290,12 +292,12 @@ def _requeue(session: Session, stopped: Stopped) -> None:
     job = slurm.to_requeue(stopped.signum)
     if job is None:
         return
-    problem = slurm.requeue(job, session.settings.grace_period / 3)
-    if problem is None:
-        print(f"  slurm     job {job.id} is requeued: the same command goes on with this run")
-    else:
-        say(f"warning: Slurm doesn't start job {job.id} again: {problem}")
-    reason = "requeued in Slurm" if problem is None else f"not requeued in Slurm: {problem}"
+    reason = "to be requeued in Slurm"
+    if not in_pool():  # there it would end the others, which have still to save
+        problem = slurm.requeue(job, session.settings.grace_period / 3)
+        if problem is None:
+            print(f"  slurm     job {job.id} is requeued: the same command goes on with this run")
+        reason = "requeued in Slurm" if problem is None else f"not requeued in Slurm: {problem}"
     with suppress(TorchLabError, OSError):  # the run is aborted and resumable without this word
         session.writer.update(reason=f"{session.record.reason}, {reason}")
 

@@ -17,7 +17,7 @@ from torch_lab.store import environment, git
 from torch_lab.store.find import StoredRun
 from torch_lab.store.record import QUEUED, UNFINISHED, CheckpointEntry, Record, Resume
 from torch_lab.store.slurm import submission
-from torch_lab.tasks import ledger
+from torch_lab.tasks import ledger, machines
 from torch_lab.tasks.env import facts
 from torch_lab.tasks.runs import duration, live, run_data
 from torch_lab.tasks.slurm_queue import NOTE
@@ -46,6 +46,7 @@ class View:
     environment: Mapping[str, Any]
     git: Mapping[str, str]
     mirror: Mirror | None = None
+    machines: tuple[dict[str, Any], ...] = ()  # the environments of the others
 
     @classmethod
     def of(cls, run: StoredRun, others: Sequence[StoredRun], checkpoint: str | None = None) -> View:
@@ -58,6 +59,7 @@ class View:
             environment=environment.read(run.directory),
             git=git.recorded(run.directory.git_diff),
             mirror=_mirror(run),
+            machines=machines.others(run.directory),
         )
 
 
@@ -88,6 +90,7 @@ def as_data(view: View, now: float | None = None) -> dict[str, Any]:
         **data,
         "children": [{"id": child.id, "name": child.name} for child in view.children],
         "environment": dict(view.environment),
+        "other_machines": list(view.machines),
         "git": dict(view.git),
         "media": overview.media(view.run.directory),
         "machine_use": overview.machine_use(view.run.directory),
@@ -143,6 +146,8 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     if record.overrides:
         yield "overrides", ", ".join(record.overrides)
     yield "host", record.host or MISSING
+    if (count := machines.processes(record, len(view.machines))) is not None:
+        yield "processes", count
     yield "seed", MISSING if record.seed is None else str(record.seed)
     if record.sweep is not None:
         yield "sweep", f"trial {record.sweep.get('trial')} of {record.sweep.get('study')}"
@@ -242,6 +247,7 @@ def _is_set(key: str, overrides: Sequence[str]) -> bool:
 def _environment_rows(view: View) -> Iterator[Sequence[str]]:
     if view.environment:
         yield from facts(view.environment)
+        yield from machines.rows(view.environment, view.machines)
     for name, value in view.git.items():
         yield ("git" if name == "state" else f"git {name}"), value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch_lab import experiment as experiments
@@ -20,6 +20,7 @@ from torch_lab.tasks.plan import run_prefix, say
 from torch_lab.utils.text import plural
 
 SUBMITTED = "_TORCH_LAB_SUBMITTED"  # tells a job that `lab submit` made the id of its run
+TURN = "_TORCH_LAB_TURN"  # of commands with the same script, which one this is: 0, 1, …
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)  # what `sbatch --signal=USR1@90` sends
 _PATIENCE = 10.0  # seconds for scontrol, at most
 
@@ -34,7 +35,21 @@ def to_requeue(signum: int) -> Job | None:
 
 
 def requeue(job: Job, patience: float = _PATIENCE) -> str | None:
-    """Ask Slurm to run the job again; returns what went wrong."""
+    """Ask Slurm to run the job again; returns what went wrong, and says it."""
+    problem = _refusal(job, patience)
+    if problem is not None:
+        say(f"warning: Slurm doesn't start job {job.id} again: {problem}")
+    return problem
+
+
+def requeue_after(signum: int) -> None:
+    """Have the job started again in which several commands were warned; all have ended by now."""
+    job = to_requeue(signum)
+    if job is not None and requeue(job) is None:
+        print(f"Slurm job {job.id} is requeued: the same command goes on")
+
+
+def _refusal(job: Job, patience: float) -> str | None:
     try:
         done = subprocess.run(
             ["scontrol", "requeue", job.id],
@@ -78,10 +93,17 @@ def earlier_run(options: TrainOptions) -> StoredRun | None:
     job = current()
     if job is None or job.restarts == 0 or options.script is None:
         return None
-    found = next(_begun_by(job, options), None)
+    found = _of_turn(list(_begun_by(job, options)), os.environ.pop(TURN, None))
     if found is not None and found.status != "completed":
         say(f"{_again(job)}: {found.record.name}, which it had begun, goes on")
     return found
+
+
+def _of_turn(newest_first: Sequence[StoredRun], turn: str | None) -> StoredRun | None:
+    if turn is None:
+        return newest_first[0] if newest_first else None
+    oldest_first = newest_first[::-1]
+    return oldest_first[int(turn)] if int(turn) < len(oldest_first) else None
 
 
 def nothing_to_do(run: StoredRun) -> str:

@@ -21,7 +21,7 @@ REQUEUED, LOST = "requeued", "lost"
 WAITING = (QUEUED, REQUEUED)
 NOTE = "slurm"  # the key of what a listed run is to be told with
 _SECONDS = 2.0  # that somebody waits who wants to see a list
-_ASKED_AGAIN = "requeued in Slurm"  # in the reason of a run that asked for it
+_ASKED_AGAIN = (", requeued in Slurm", ", to be requeued in Slurm")  # how its reason ends
 _ENDS = """
 BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT
 """
@@ -114,7 +114,7 @@ def _is_since(found: Submission, run: StoredRun) -> bool:
 def _requeued_job(run: StoredRun) -> str | None:
     """The job that a run has asked to be started again, and which Slurm said it would."""
     reason = str(run.facts.exactly("reason") or "")
-    if not reason.endswith(f", {_ASKED_AGAIN}"):
+    if not reason.endswith(_ASKED_AGAIN):
         return None
     starts = [run.record.slurm, *(each.slurm for each in run.record.resumes)]
     jobs = [start.get("job") for start in starts if start]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from torch_lab.tasks.sweep import membership
 from torch_lab.utils import launched
 from torch_lab.utils.interrupts import end_at_once
 from torch_lab.utils.launched import Launch
-from torch_lab.utils.threads import ENDING
 
 if TYPE_CHECKING:  # it imports torch
     from torch_lab.engine.ranks.meeting import Meeting
@@ -99,19 +97,14 @@ def _one_of_several(options: TrainOptions, launch: Launch) -> None:
             hint="Start it once, by itself.",
         )
     patience = settings_.load(options.script or Path.cwd()).join_timeout
+    launched.end_with_agent(launch)
     with end_at_once():
         from torch_lab.engine.ranks import meeting
         from torch_lab.tasks import running
     if launch.rank > 0:
         return running.join_meeting(options, launch, patience)
-    try:
-        with meeting.opened(launch, patience) as opened:
-            _train(options, opened)
-    except BaseException:  # raised again
-        # As soon as one has failed torchrun ends the others, which have still to say why.
-        for each in ENDING:
-            signal.signal(each, signal.SIG_IGN)
-        raise
+    with meeting.opened(launch, patience) as opened:
+        return _train(options, opened)
 
 
 def _rank() -> int:

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from torch_lab.errors import UsageError
+from torch_lab.utils.orphans import end_with
 
 CHANNEL = "_TORCH_LAB_CHANNEL"  # tells what rank 0 starts its end of the channel, and its rank
 _FIRST_PORT, _PORTS = 15_000, 15_000  # below those that systems give to outgoing connections
@@ -38,16 +39,19 @@ class Launch:
     hosts: tuple[str, ...] = ()  # by node, where they are known
     attempt: int = 0  # how often torchrun has started all of them again
     agents_store: bool = False  # torchrun itself serves the port
+    even: bool = True  # as many processes on each machine, as far as can be said
 
     def place(self, rank: int) -> str:
         """The machine that a rank is on, as far as can be said."""
+        if not self.even:
+            return "on some machine"
         node = rank // self.local_world
         return self.hosts[node] if node < len(self.hosts) else f"machine {node}"
 
     def on_its_own_device(self) -> Launch:
         """Each process taken for a machine: it sees no other device than its own."""
         hosts = tuple(map(self.place, range(self.world))) if self.hosts else ()
-        own = replace(self, local_rank=0, local_world=1, hosts=hosts)
+        own = replace(self, local_rank=0, local_world=1, hosts=hosts, even=True)
         return replace(own, node=self.rank, nodes=self.world)
 
 
@@ -64,6 +68,24 @@ def forget(environment: MutableMapping[str, str] = os.environ) -> None:
     if environment.get("WORLD_SIZE") == "1" and "RANK" in environment:
         for name in (*_TORCHRUNS, *(each for each in environment if "TORCHELASTIC" in each)):
             environment.pop(name, None)
+
+
+def with_own_store(launch: Launch, port: int) -> Launch:
+    """Have torch meet in a store of rank 0's at that port.
+
+    In torchrun's own the processes of an earlier attempt have left their addresses, which torch
+    would take for those of this one.
+    """
+    if launch.port == port:
+        return launch
+    os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)
+    return replace(launch, port=port, agents_store=False)
+
+
+def end_with_agent(launch: Launch) -> None:
+    """Let a process that torchrun has started get SIGTERM when torchrun itself is killed."""
+    if launch.by == "torchrun":
+        end_with(os.getppid())
 
 
 def leave_word(message: str, traceback: str) -> None:
@@ -87,18 +109,21 @@ def _by_variables(environment: Mapping[str, str]) -> Launch | None:
     if world > 1 and missing:
         raise _incomplete("RANK and WORLD_SIZE", missing)
     local = _number(environment, "LOCAL_WORLD_SIZE", 1)
+    local_rank = _number(environment, "LOCAL_RANK", 0)
+    nodes = _number(environment, "GROUP_WORLD_SIZE", -(-world // local))
     return Launch(
         by="torchrun" if "TORCHELASTIC_RUN_ID" in environment else "the launcher",
         rank=rank,
         world=world,
-        local_rank=_number(environment, "LOCAL_RANK", 0),
+        local_rank=local_rank,
         local_world=local,
-        node=rank // local,
-        nodes=-(-world // local),
+        node=_number(environment, "GROUP_RANK", rank // local),
+        nodes=nodes,
         address=environment.get("MASTER_ADDR", ""),
         port=_number(environment, "MASTER_PORT", 0),
         attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0),
         agents_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        even=world == local * nodes and local_rank < local,
     )
 
 

@@ -15,7 +15,7 @@ from torch_lab.utils.tracebacks import format_exception, summary, user_place
 
 # What torch raises in the others when a process is gone from the midst of a collective call.
 _ECHO = re.compile(
-    r"\bgloo\b|\bnccl\b|Connection (closed|reset) by peer|ProcessGroup", re.IGNORECASE
+    r"\bgloo\b|\bnccl\b|Connection (closed|reset) by peer|ProcessGroup|pair closure", re.IGNORECASE
 )
 _KILLED = "The system kills where memory runs out, and so do people and schedulers."
 

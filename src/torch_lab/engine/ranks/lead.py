@@ -21,9 +21,9 @@ from torch_lab.engine.ranks.channel import WAKE, Channel, Message, Watch, wake_m
 from torch_lab.engine.ranks.failures import Failure, first, is_echo
 from torch_lab.engine.stop import StopRequest
 from torch_lab.errors import RankLost, Stopped
-from torch_lab.utils.launched import CHANNEL, Launch
+from torch_lab.utils.launched import CHANNEL, Launch, leave_word
 from torch_lab.utils.threads import ENDING
-from torch_lab.utils.tracebacks import summary
+from torch_lab.utils.tracebacks import format_exception, summary
 
 if TYPE_CHECKING:  # it imports torch
     from torch_lab.engine.ranks.meeting import Joined
@@ -164,10 +164,16 @@ class Lead:
         except BaseException as error:  # a signal too; raised again
             cause = self._cause(error)
             if cause is error:
+                self._leave_word(error)
                 raise
             raise cause from None
         finally:
             self._close()
+
+    def _leave_word(self, error: BaseException) -> None:
+        """For torchrun's last lines, which name the process that failed first."""
+        if self.launch is not None and error is not self._raised and not _is_signals(error):
+            leave_word(summary(error), format_exception(error))
 
     def failing(self, error: BaseException) -> None:
         """An exception is on its way through Lightning; hooks that hear of it come next.
@@ -368,3 +374,7 @@ class Lead:
         self._answers, self._save_wanted = None, False
         if self._stop.signum is not None and self._stop.deferring:
             self._ask()
+
+
+def _is_signals(error: BaseException) -> bool:
+    return isinstance(error, (Stopped, KeyboardInterrupt))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -28,7 +29,8 @@ from torch.distributed import (  # type: ignore[attr-defined]  # C++ gives the s
 
 from torch_lab.engine.ranks.channel import Channel, Message
 from torch_lab.errors import RankLost, TorchLabError, UsageError
-from torch_lab.utils.launched import Launch
+from torch_lab.utils.launched import Launch, with_own_store
+from torch_lab.utils.threads import ENDING
 
 _HELLO = 10.0  # seconds for a process that has connected to say who it is
 _SAY = 20.0  # seconds until it is said who is waited for
@@ -59,7 +61,9 @@ class Meeting:
         self._store = _store(launch, patience)  # others are served by it until this process ends
         _kept.append(self._store)
         port = self._server.getsockname()[1]
-        _rooms(self._store, launch).set(_WHERE, json.dumps([port, self._word]))
+        store = _free_port() if launch.agents_store and launch.attempt else launch.port
+        self.launch = with_own_store(launch, store)
+        _rooms(self._store, launch).set(_WHERE, json.dumps([port, self._word, store]))
 
     def gather(self) -> None:
         """Wait until all are here; a failure of those who never come names them."""
@@ -132,25 +136,35 @@ class Meeting:
 
 @contextmanager
 def opened(launch: Launch, patience: float) -> Iterator[Meeting]:
-    """Rank 0's meeting; when it ends early, so do those who came."""
-    with _reachable(launch, patience):
-        meeting = Meeting(launch, patience)
+    """Rank 0's meeting; when it ends early, so do those who came.
+
+    As soon as one has ended torchrun sends SIGTERM to all: rank 0 has still to say why.
+    """
+    meeting = None
     try:
+        with _reachable(launch, patience):
+            meeting = Meeting(launch, patience)
         yield meeting
     except BaseException:  # raised again: nobody is to wait for what doesn't come
-        meeting.close()
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        if meeting is not None:
+            meeting.close()
         raise
 
 
-def join(launch: Launch, patience: float) -> tuple[Channel, Message | None]:
-    """The channel to rank 0, and the run that it tells of; None where it has ended before."""
+def join(launch: Launch, patience: float) -> tuple[Launch, Channel, Message | None]:
+    """Where all meet from now on, the channel to rank 0, and the run that it tells of.
+
+    None in place of a run where rank 0 has ended before.
+    """
     with _reachable(launch, patience):
         rooms = _rooms(_store(launch, patience), launch)
-        port, word = json.loads(rooms.get(_WHERE))
+        port, word, store = json.loads(rooms.get(_WHERE))
         connection = _connection(socket.create_connection((launch.address, port), patience))
     channel = Channel(connection)
     channel.send(word=word, rank=launch.rank, host=socket.gethostname())
-    return channel, channel.receive()
+    return with_own_store(launch, store), channel, channel.receive()
 
 
 _kept: list[Any] = []  # a store ends when nobody holds it
@@ -203,6 +217,12 @@ def _server() -> socket.socket:
     dual = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual else socket.AF_INET
     return socket.create_server(("", 0), family=family, backlog=1024, dualstack_ipv6=dual)
+
+
+def _free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.create_server(("", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def _connection(made: socket.socket) -> Connection:

@@ -18,6 +18,7 @@ from torch_lab.store.find import StoredRun
 from torch_lab.store.record import Best, MetricSummary, Record
 from torch_lab.store.secrets import MASK, mask
 from torch_lab.store.values import decode, encode
+from torch_lab.tasks import machines
 from torch_lab.tasks.diff.machine import comparable, of_git
 from torch_lab.tasks.table import moment
 from torch_lab.utils.paths import display, project_root
@@ -72,13 +73,17 @@ def of_run(run: StoredRun) -> Side:
         directory=run.directory.path,
         hparams=record.hparams,
         facts=_facts(record) | of_git(git.recorded(run.directory.git_diff)),
-        machine=comparable(machine) if machine else None,
+        machine=comparable(machine) | _processes(run) if machine else None,
         packages=machine.get("packages") or None,
         metrics=record.metrics,
         best=record.best,
         code=code,
         notes=tuple(notes),
     )
+
+
+def _processes(run: StoredRun) -> dict[str, Any]:
+    return {"processes": machines.processes(run.record, len(machines.others(run.directory))) or "1"}
 
 
 def of_script(path: Path, kind: str = SCRIPT) -> Side:
@@ -115,7 +120,7 @@ def of_working_tree(run: StoredRun) -> Side:
     return replace(
         side,
         facts=_facts(record) | of_git(git.head(experiment.root)),  # only these can be others by now
-        machine=comparable(machine),
+        machine=comparable(machine) | _processes(run),  # nobody knows how it will be started
         packages=machine["packages"],
     )
 

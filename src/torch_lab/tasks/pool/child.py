@@ -17,14 +17,23 @@ if TYPE_CHECKING:
 ANNOUNCE = "TORCH_LAB_ANNOUNCE"  # the file to write when a run is claimed or gone on with
 PARENT = "_TORCH_LAB_POOL"  # the process that the command ends with
 
+_in_pool = False
+
 
 def end_with_pool() -> None:
     """Called first in a command: where a pool has started it, it doesn't outlive that."""
+    global _in_pool
     parent = os.environ.pop(PARENT, "")
     if parent:
         from torch_lab.utils.orphans import end_with
 
+        _in_pool = True
         end_with(int(parent))
+
+
+def in_pool() -> bool:
+    """Whether this process is one of a pool's commands: what concerns all of them isn't its own."""
+    return _in_pool
 
 
 def announce(directory: RunDirectory, record: Record) -> None:

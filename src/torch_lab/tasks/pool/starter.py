@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from torch_lab.tasks.pool.child import PARENT
+from torch_lab.utils.orphans import ask_system
 from torch_lab.utils.threads import ENDING
 
 # macOS breaks what uses its frameworks after a fork: there each command is a new program.
@@ -31,6 +32,7 @@ _FORKS = sys.platform != "darwin"
 
 def main() -> None:
     """Serve until there is nothing left to do; in a forked process, be the command."""
+    ask_system(signal.SIGKILL)  # when the pool is killed while this imports
     starter = Starter()
     order = starter.serve()
     starter.leave()

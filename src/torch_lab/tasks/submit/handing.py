@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from torch_lab.errors import SlurmError
+from torch_lab.tasks.plan import say
 
 _PATIENCE = 120.0  # seconds: sbatch itself tries again and again where Slurm is busy
 _ANSWER = re.compile(r"(\d+)(?:;(\S+))?")
@@ -39,6 +43,30 @@ def require_slurm() -> None:
         )
 
 
+@contextmanager
+def not_cut_off() -> Iterator[None]:
+    """Inside, a first Ctrl-C waits: it must not fall between a job and the word of its number."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, or somebody else's
+        yield
+        return
+    pressed: list[int] = []
+
+    def wait(signum: int, frame: FrameType | None) -> None:
+        if pressed:
+            signal.default_int_handler(signum, frame)
+        pressed.append(signum)
+        say("waiting for sbatch, which may have made a job (once more ends at once)")
+
+    signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def hand_over(script: Path, typed: Iterable[str]) -> Taken:
     """Give Slurm a batch script; SlurmError where it refuses, Unanswered where it may have it."""
     try:
@@ -51,7 +79,7 @@ def hand_over(script: Path, typed: Iterable[str]) -> Taken:
             errors="replace",
             timeout=_PATIENCE,
             check=False,
-            start_new_session=True,  # Ctrl-C must not cut it off between the job and its number
+            start_new_session=True,  # out of reach of the terminal's Ctrl-C, as `not_cut_off` says
         )
     except subprocess.TimeoutExpired as error:
         raise Unanswered("sbatch does not answer", hint=_unknown(script)) from error

@@ -30,7 +30,7 @@ from torch_lab.tasks.plan import (
     run_prefix,
 )
 from torch_lab.tasks.submit.asked import Asked
-from torch_lab.tasks.submit.handing import Unanswered, hand_over, require_slurm
+from torch_lab.tasks.submit.handing import Unanswered, hand_over, not_cut_off, require_slurm
 from torch_lab.tasks.submit.layout import Layout, layout, nodes_override
 from torch_lab.tasks.submit.script import batch_script
 from torch_lab.tasks.submit.staging import Staged, staged, staged_again
@@ -164,15 +164,16 @@ def _submit(asked: Asked, job: Sequence[_Ready]) -> None:
         _discard(runs)
         raise
     began = round(time.time(), 3)
-    try:
-        taken = hand_over(script, asked.typed)
-    except Unanswered:
-        raise
-    except SlurmError:
-        _discard(runs)
-        raise
-    for index, run in enumerate(runs):
-        _note(run, f"{taken.job}_{index}" if asked.array else taken.job, taken.cluster, began)
+    with not_cut_off():
+        try:
+            taken = hand_over(script, asked.typed)
+        except Unanswered:
+            raise
+        except SlurmError:
+            _discard(runs)
+            raise
+        for index, run in enumerate(runs):
+            _note(run, f"{taken.job}_{index}" if asked.array else taken.job, taken.cluster, began)
 
 
 def _discard(runs: Sequence[Staged]) -> None:
