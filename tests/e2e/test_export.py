@@ -186,7 +186,7 @@ def test_a_model_that_torch_can_not_read_is_told_with_its_line(copied: Lab) -> N
         ((), "error: lab export takes one run\n`lab runs` lists the runs\n"),
         (("a", "b", "--out", "x.pt2"), "error: lab export takes one run, got 2\n"),
         ((RUN,), f"lab export needs --out FILE\nfor instance `lab export {RUN} --out model.pt2`\n"),
-        ((RUN, "--out", "net.onnx"), "expected a name that ends in .safetensors or .pt2\n"),
+        ((RUN, "--out", "net.onnx"), "expected a name that ends in .safetensors, .pt2, "),
         ((RUN, "--out", "tiny"), f"is a folder\nwrite --out tiny/{RUN}.safetensors\n"),
         ((RUN, "--out", "x.pt2", "--set", "widht=3"), 'config has no widht; did you mean "width"'),
         ((RUN, "--out", "x.pt2", "--batch-size", "0"), "--batch-size takes a positive number"),

@@ -125,7 +125,7 @@ def test_data_that_only_a_worker_can_load_is_no_fault() -> None:
 
     tried = Source("train", "train_dataloaders", DataLoader(Opened(torch.zeros(4)), batch_size=2))
     tried.batch = torch.zeros(2)
-    subject: Any = SimpleNamespace(trial=Trial(sources=[tried]))
+    subject: Any = SimpleNamespace(trial=Trial(sources=[tried]), is_estimator=False)
     assert survey(tried).failed is not None
     assert not [each for each in data(subject) if each.level != "note"]
 
@@ -138,5 +138,6 @@ def test_missing_values_that_the_loss_copes_with_are_expected(loss: float, told:
     subject: Any = SimpleNamespace(
         trial=Trial(sources=[tried], losses={"train": torch.tensor(loss)}),
         plan=SimpleNamespace(experiment=nowhere),
+        is_estimator=False,
     )
     assert any(each.code == "nan-data" for each in data(subject)) is told

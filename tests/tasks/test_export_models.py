@@ -627,7 +627,7 @@ def test_the_name_of_the_file_says_what_it_becomes(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         out_file("a.onnx", "r")
     assert str(caught.value) == (
-        "--out a.onnx: expected a name that ends in .safetensors or .pt2\n"
-        ".safetensors holds the weights, .pt2 the model that torch.export reads from the code, "
-        "which runs without it"
+        "--out a.onnx: expected a name that ends in .safetensors, .pt2, .skops or .ubj\n"
+        ".safetensors holds a network's weights, .pt2 the network that torch.export reads from the "
+        "code, which runs without it; .skops an estimator of scikit-learn, .ubj one of XGBoost"
     )

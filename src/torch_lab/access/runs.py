@@ -255,18 +255,47 @@ class Run:
         values that the record lacks. Relative paths begin at the project's root, wherever this
         process stands. Code runs only of runs that lie in a project's own artifacts folder and
         were made there, unless you say `trust=True`; then a checkpoint may run code as well.
+        Of a run that trained an estimator it is the LabModule around it.
         """
+        return self._rebuilt("load_module", checkpoint, trust, set)
+
+    def load_estimator(
+        self,
+        checkpoint: str | None = None,
+        *,
+        trust: bool = False,
+        set: Mapping[str, Any] | None = None,  # noqa: A002  as for `build`
+    ) -> Any:
+        """The fitted estimator itself, of a run that trained one; else as `load_module`."""
+        from torch_lab.estimators import EstimatorModel
+
+        module = self._rebuilt("load_estimator", checkpoint, trust, set)
+        model = getattr(module, "model", None)
+        if not isinstance(model, EstimatorModel):
+            raise UsageError(
+                f"run {self.name} trained {type(module).__name__}, which is no estimator",
+                hint="load_module() rebuilds it.",
+            )
+        return model.estimator
+
+    def _rebuilt(
+        self,
+        caller: str,
+        checkpoint: str | None,
+        trust: bool,
+        values: Mapping[str, Any] | None,
+    ) -> pl.LightningModule:
         from torch_lab.hparams import overriding
-        from torch_lab.tasks.rebuilding import IN_PYTHON, rebuild
+        from torch_lab.tasks.rebuilding import in_python, rebuild
 
         name = checkpoint or ("best" if "best" in self.checkpoints else "last")
         module: pl.LightningModule = rebuild(
             self.stored,
             self.checkpoint(name),
             trust=trust,
-            change=lambda hparams: overriding.put(hparams, set or {}),
-            wording=IN_PYTHON,
-            say=lambda text: warnings.warn(text, stacklevel=5),
+            change=lambda hparams: overriding.put(hparams, values or {}),
+            wording=in_python(caller),
+            say=lambda text: warnings.warn(text, stacklevel=6),
         ).module
         return module
 

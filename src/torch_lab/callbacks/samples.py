@@ -23,6 +23,8 @@ def numbered(samples: Any) -> str:
     """`samples 5, 3 and 2 more`, or `sample 5`; of several loaders, each one's."""
     if isinstance(samples, Mapping):
         return "; ".join(f"{numbered(each)} of {name!r}" for name, each in samples.items())
+    if isinstance(samples, range):  # a table, in one batch
+        return f"all {len(samples)} samples"
     numbers = samples.reshape(-1).tolist() if isinstance(samples, torch.Tensor) else samples
     if not isinstance(numbers, (list, tuple)):
         return f"sample {numbers}"

@@ -33,6 +33,8 @@ lab export RUN[:NAME] --out FILE      the trained model, for programs without th
   lab export 00_digits-hparams_v3 --out digits.safetensors   the weights alone
   lab export 3f2a:last --out last.pt2                        another checkpoint than the best
   lab export 3f2a --out digits.pt2 --input example.npy       where the data are gone
+  lab export 02_baselines/forest --out forest.skops          an estimator of scikit-learn
+  lab export 02_baselines/xgb --out boosted.ubj              an estimator of XGBoost
 
 {option_lines(OPTIONS)}
 
@@ -43,6 +45,8 @@ its name. It says which run and checkpoint it is of. An output_transform is not 
 
   model = torch.export.load("digits.pt2").module()                      torch alone is needed
   safetensors.torch.load_model(model, "digits.safetensors")             the model's class, too
+  model = skops.io.load("forest.skops")                                 scikit-learn and skops
+  model = xgboost.XGBClassifier(); model.load_model("boosted.ubj")      XGBoost
 """
 
 

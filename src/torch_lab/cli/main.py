@@ -24,7 +24,7 @@ LAB_VERBS = {
     "show": "one run: hparams, metrics, checkpoints …; or one script: its fields, its runs",
     "diff": "what differs between two runs, scripts or experiments",
     "plot": "the curves of runs over each other: a page for a browser, or a picture",
-    "export": "the trained model as safetensors or torch.export (.pt2)",
+    "export": "the trained model: safetensors, torch.export (.pt2), skops, UBJ",
     "rm": "delete runs",
     "sync": "send to the ClearML server what it does not have yet",
     "pull": "fetch a run that only the server knows",

@@ -23,10 +23,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class Drill:
-    """Where fingerprints of the state are written, and where the process is killed, if it is."""
+    """Where fingerprints of the state are written, and where the process is killed, if it is.
+
+    `limited`: whether hparams themselves say how long training is, and not the drill alone.
+    """
 
     file: Path
     cut: Cut | None = None
+    limited: bool = True
 
     def as_text(self) -> str:
         """For an environment variable: processes of other ranks are told by it."""
@@ -37,4 +41,4 @@ class Drill:
         """The reverse of `as_text`."""
         values = json.loads(text)
         cut = values["cut"]
-        return cls(Path(values["file"]), cut and Cut(**cut))
+        return cls(Path(values["file"]), cut and Cut(**cut), values["limited"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from torch_lab.engine.savepoints import SavePoints, Saver
 from torch_lab.engine.stop import StopRequest
 from torch_lab.errors import ConfigurationError
 from torch_lab.experiment import Configuration
+from torch_lab.experiment.estimating import holds_estimator
 from torch_lab.hparams import Hparams
 from torch_lab.modules.weights import accept_own_names
 from torch_lab.recording.live import RunRecorder
@@ -71,6 +73,9 @@ class Books(Protocol):
     def last(self) -> Path | None:
         """The newest checkpoint."""
 
+    def note_estimator(self, about: Mapping[str, Any]) -> None:
+        """Record what is fitted in place of a network, and how."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -94,6 +99,54 @@ class Setting:
 
 def fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> None:
     """Train to the planned end, or raise."""
+    with _prepared(configuration, hparams, setting) as (made, settled):
+        _note_estimator(made.module, setting.books)
+        _fit(made, settled, _on_its_devices(made.module, setting))
+
+
+def _on_its_devices(module: Any, setting: Setting) -> Setting:
+    """An estimator has no use for the GPU that it was given."""
+    if not holds_estimator(module):
+        return setting
+    from torch_lab.estimators.preparing import no_gpus
+
+    no_gpus(setting.gpus)
+    return replace(setting, gpus=None)
+
+
+def _prepared(
+    configuration: Configuration, hparams: Hparams, setting: Setting
+) -> AbstractContextManager[tuple[Configuration, Hparams]]:
+    """An estimator's data are collected, and its way of training chosen, before anything else."""
+    if "torch_lab.estimators" not in sys.modules:  # whoever returns one has imported it
+        return nullcontext((configuration, hparams))
+    from torch_lab.estimators import EstimatorModule
+    from torch_lab.estimators.preparing import Circumstances, prepared
+
+    if not isinstance(configuration.module, EstimatorModule):
+        return nullcontext((configuration, hparams))
+    start = setting.start
+    now = Circumstances(
+        seed=setting.seed,
+        fitted=start.checkpoint is not None,
+        trust=setting.trust,
+        say=setting.say,
+        uninterrupted=setting.stop.at_once,
+        limited=setting.drill is None or setting.drill.limited,
+    )
+    return prepared(configuration, hparams, now)
+
+
+def _note_estimator(module: Any, books: Books | None) -> None:
+    """Have the record say what is fitted in place of a network, and how."""
+    if books is not None and holds_estimator(module):
+        from torch_lab.estimators.naming import full_name_of
+
+        about = {"class": full_name_of(module.model.estimator), "fitted": module.way}
+        books.note_estimator(about)
+
+
+def _fit(configuration: Configuration, hparams: Hparams, setting: Setting) -> None:
     module, start = configuration.module, setting.start
     if start.checkpoint is not None and start.weights_only:
         _load_weights(module, setting)

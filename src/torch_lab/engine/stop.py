@@ -128,6 +128,16 @@ class StopRequest:
         if self.signum is not None and not (self._holding or self.deferring):
             self.leave(self.signum)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it signals act: in a step that saves nothing before its end."""
+        before, self.deferring = self.deferring, False
+        try:
+            self.act()
+            yield
+        finally:
+            self.deferring = before
+
     def leave(self, signum: int) -> NoReturn:
         """Raise Stopped. Nobody waits for loader workers from here on, which may be stuck."""
         if (workers := sys.modules.get("torch_lab.data.workers")) is not None:  # it takes torch

@@ -12,7 +12,12 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from torch_lab.checkpoints import files, weights
 from torch_lab.engine import monitors, plugins
-from torch_lab.errors import CheckpointMismatch, ConfigurationError
+from torch_lab.errors import (
+    CheckpointDamaged,
+    CheckpointMismatch,
+    CheckpointUnsafe,
+    ConfigurationError,
+)
 from torch_lab.modules.weights import compare
 from torch_lab.utils.tracebacks import is_user_file
 
@@ -54,6 +59,9 @@ def misfits(module: pl.LightningModule, state: str | None) -> Iterator[None]:
     """A checkpoint's training state that the module or its optimizers can't take over."""
     try:
         yield
+    except (CheckpointDamaged, CheckpointUnsafe):  # told by an estimator, which has no path
+        with weights.naming(Path(state or "")):
+            raise
     except (CheckpointMismatch, KeyError, RuntimeError, ValueError) as error:
         mismatch = _mismatch(error, module, state)
         if mismatch is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch_lab.errors import ConfigurationError
+from torch_lab.experiment import estimating
 from torch_lab.experiment.finding import Experiment
 from torch_lab.experiment.foreign import foreign_problems
 from torch_lab.experiment.signatures import where
@@ -44,6 +45,8 @@ def checked(
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise ConfigurationError(f"{name}, {where(function)}, can't be used\n{lines}")
     assert isinstance(result, dict)
+    if "estimator" in result:
+        result = estimating.translated(name, result)
     return Configuration(**{**result, "callbacks": tuple(result.get("callbacks") or ())})
 
 
@@ -53,15 +56,19 @@ def _problems(experiment: Experiment, name: str, result: object) -> list[str]:
     foreign = foreign_problems(experiment, result)
     if foreign:
         return foreign  # everything else would follow from that
-    return [*_key_problems(name, result), *_value_problems(result), *_data_problems(name, result)]
+    found = [*_key_problems(name, result), *_value_problems(result), *_data_problems(name, result)]
+    return [*found, *estimating.problems(result)] if "estimator" in result else found
 
 
 def _key_problems(name: str, result: dict[Any, Any]) -> Iterable[str]:
-    if "module" not in result:
+    keys = _KEYS[name]
+    if "estimator" in result:
+        keys = (*estimating.KEYS[name], *keys)
+    elif "module" not in result:
         yield "module: missing; expected a LightningModule"
     for key in result:
-        if key not in _KEYS[name]:
-            yield f"{key}: unknown key; {suggestion(str(key), _KEYS[name])}"
+        if key not in keys:
+            yield f"{key}: unknown key; {suggestion(str(key), keys)}"
 
 
 def _value_problems(result: dict[Any, Any]) -> Iterable[str]:
@@ -135,10 +142,15 @@ def _callback_problems(callbacks: object) -> Iterable[str]:
 
 def _data_problems(name: str, result: dict[Any, Any]) -> Iterable[str]:
     needed = _NEEDED_LOADERS[name]
-    given = [key for key in _LOADERS if result.get(key) is not None]
+    tables = estimating.TABLES if "estimator" in result else {}
+    given = [key for key in (*_LOADERS, *tables) if result.get(key) is not None]
     if result.get("datamodule") is not None:
         if given:
             yield f"datamodule: it stands in for the dataloaders; remove it, or {', '.join(given)}"
+    elif tables:
+        table = needed.replace("loaders", "")
+        if needed not in given and table not in given:
+            yield f"{needed}: missing; expected a DataLoader, or {table} in its place"
     elif needed not in given and not _loads_itself(result.get("module"), needed):
         yield f"{needed}: missing; expected a DataLoader, or a datamodule in its place"
 

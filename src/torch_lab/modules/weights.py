@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from torch_lab.errors import CheckpointMismatch
 
 MODEL = "model."
 _COMPILED = "_orig_mod."
+_EXTRA_STATE = "_extra_state"
+ESTIMATOR = b"torch-lab estimator"  # what an estimator's only weight begins with
 _SHOWN = 10
 
 StateDict = Mapping[str, Any]
@@ -138,7 +140,8 @@ def load_weights(module: nn.Module, state_dict: StateDict, *, strict: bool = Tru
     fitting = OrderedDict((n, value) for n, value in given.items() if own_name(n) not in shapes)
     left = target.load_state_dict(fitting, strict=False)
     missing = [own_name(name) for name in left.missing_keys if own_name(name) not in shapes]
-    comparison = Comparison(missing, [own_name(n) for n in left.unexpected_keys], shapes)
+    unexpected = [own_name(name) for name in left.unexpected_keys]
+    comparison = replace(comparison, missing=missing, unexpected=unexpected)
     if own and set(own) <= set(left.missing_keys):
         raise comparison.nothing(module)
     return comparison.lines()
@@ -166,6 +169,7 @@ class Comparison:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     shapes: dict[str, str] = field(default_factory=dict)
+    of_estimator: bool = False
 
     def lines(self) -> list[str]:
         """One line for each kind of difference, the names below it."""
@@ -178,6 +182,8 @@ class Comparison:
 
     def nothing(self, module: nn.Module) -> CheckpointMismatch:
         """What to raise where what fits was to be loaded, and none of it does."""
+        if self.of_estimator:
+            return _no_network(module)
         title = f"nothing in the checkpoint fits {type(module).__name__}:"
         return CheckpointMismatch(
             "\n".join([title, *self.lines()]),
@@ -186,11 +192,27 @@ class Comparison:
 
     def error(self, module: nn.Module) -> CheckpointMismatch:
         """What to raise where all of it must fit."""
+        if self.of_estimator:
+            return _no_network(module)
         return CheckpointMismatch(
             "\n".join([f"the checkpoint doesn't fit {type(module).__name__}:", *self.lines()]),
             hint='With "weights_only": True and "strict": False in hparams["checkpoint"] what fits'
             " is loaded.",
         )
+
+
+def _is_estimator(value: Any) -> bool:
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.uint8 or value.ndim != 1:
+        return False
+    return bytes(value[: len(ESTIMATOR)].tolist()) == ESTIMATOR
+
+
+def _no_network(module: nn.Module) -> CheckpointMismatch:
+    return CheckpointMismatch(
+        "the checkpoint holds an estimator, and the code builds a network,"
+        f" {type(module).__name__}",
+        hint="Name a checkpoint of a network, or none to begin anew.",
+    )
 
 
 def _listed(title: str, names: list[str]) -> list[str]:
@@ -206,17 +228,23 @@ def compare(own: StateDict, given: StateDict, *, drop: str = "") -> Comparison:
     def told(name: str) -> str:
         return own_name(name).removeprefix(drop)
 
-    shapes = {told(n): _difference(own[n], v) for n, v in given.items() if n in own}
+    shapes = {told(n): _difference(n, own[n], v) for n, v in given.items() if n in own}
     return Comparison(
         missing=[told(name) for name in own if name not in given],
         unexpected=[told(name) for name in given if name not in own],
         shapes={name: difference for name, difference in shapes.items() if difference},
+        of_estimator=any(map(_is_estimator, given.values())),
     )
 
 
-def _difference(own: Any, given: Any) -> str:
+def _difference(name: str, own: Any, given: Any) -> str:
     both = isinstance(own, torch.Tensor) and isinstance(given, torch.Tensor)
-    if not both or nn.parameter.is_lazy(own) or own.shape == given.shape:
+    if (
+        not both
+        or name.endswith(_EXTRA_STATE)
+        or nn.parameter.is_lazy(own)
+        or own.shape == given.shape
+    ):
         return ""
     return f"{tuple(given.shape)} in the checkpoint, {tuple(own.shape)} in the model"
 

@@ -93,7 +93,8 @@ class Record:
     `queued`: the queue that it was handed to, the task there, the agent that runs it; `ledger`:
     which batches and samples were planned and trained on, and who stopped it; `sweep`: the study
     and trial that it is of, and their storage; `slurm`: the job that began it, and how often that
-    had been started again.
+    had been started again; `estimator`: the class of what was fitted in place of a network, and
+    how.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Record:
     ledger: Mapping[str, Any] | None = None
     slurm: Mapping[str, Any] | None = None
     sweep: Mapping[str, Any] | None = None
+    estimator: Mapping[str, Any] | None = None
     sync: bool = False
     fetched: Mapping[str, Any] | None = None
     queued: Mapping[str, Any] | None = None
@@ -275,6 +277,7 @@ _CONVERSIONS: dict[str, Any] = {
     "ledger": lambda value: None if value is None else dict(value),
     "slurm": lambda value: None if value is None else dict(value),
     "sweep": lambda value: None if value is None else dict(value),
+    "estimator": lambda value: None if value is None else dict(value),
     "sync": bool,
     "fetched": lambda value: None if value is None else dict(value),
     "queued": lambda value: None if value is None else dict(value),

@@ -28,6 +28,7 @@ from torch_lab.engine.stop import StopRequest
 from torch_lab.engine.translation import misconfiguration
 from torch_lab.errors import CheckpointMismatch
 from torch_lab.experiment import Configuration, Experiment
+from torch_lab.experiment.estimating import holds_estimator
 from torch_lab.hparams import Hparams
 from torch_lab.mirror import launch
 from torch_lab.settings import Settings
@@ -148,7 +149,7 @@ def _apply(
             configuration.callbacks,
             directory=Path(nowhere),
             logger=None,
-            gpus=options.gpus,
+            gpus=_gpus(configuration, options),
             trust=options.trust,
             ranks=ranks,
         )
@@ -159,7 +160,7 @@ def _apply(
 
 def _data(configuration: Configuration, hparams: Hparams) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to predict on, and `trainer.init` with who shares it out to several devices."""
-    init = dict(hparams.trainer.init)
+    init = _settled(configuration, hparams)
     if configuration.datamodule is not None:
         predictable(configuration.datamodule)
         return {"datamodule": configuration.datamodule}, init
@@ -172,6 +173,24 @@ def _data(configuration: Configuration, hparams: Hparams) -> tuple[dict[str, Any
     module = getattr(configuration.module, "_orig_mod", configuration.module)
     module.allow_zero_length_dataloader_with_multiple_devices = True
     return {"dataloaders": loaders}, init
+
+
+def _settled(configuration: Configuration, hparams: Hparams) -> dict[str, Any]:
+    """`trainer.init`; that of an estimator is for one process, on the CPU."""
+    if not holds_estimator(configuration.module):
+        return dict(hparams.trainer.init)
+    from torch_lab.estimators.preparing import settled
+
+    return settled(hparams.trainer.init, _say)
+
+
+def _gpus(configuration: Configuration, options: InferOptions) -> tuple[int, ...] | None:
+    if not holds_estimator(configuration.module):
+        return options.gpus
+    from torch_lab.estimators.preparing import no_gpus
+
+    no_gpus(options.gpus)
+    return None
 
 
 def _checkpoint(

@@ -108,6 +108,10 @@ class Session:
             self.keeper.wait()  # the last save has the ledger of its own time
         self.writer.update(ledger=dict(ledger))
 
+    def note_estimator(self, about: Mapping[str, Any]) -> None:
+        """Record what is fitted in place of a network, and how."""
+        self.writer.update(estimator=dict(about))
+
     def open_sdk(self) -> None:
         """Have ClearML's SDK open the run's task here, where hparams ask for that."""
         self.sdk = sdk.opened(self.directory, self.record, self.settings)

@@ -138,6 +138,8 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
     yield from _times(view.run, now)
     for resume in record.resumes:
         yield "resumed", _resumed(resume)
+    if record.estimator is not None:
+        yield "estimator", estimator_words(record.estimator)
     done, at = record.progress, live(view.run)
     yield "progress", str(at or f"epoch {done.epoch}, step {done.step}, batch {done.batch}")
     if record.ledger is not None:
@@ -161,6 +163,11 @@ def _facts(view: View, now: float) -> Iterator[tuple[str, str]]:
         yield "ClearML", _sent(view.mirror, view.run)
     for child in view.children:
         yield "child", f"{child.name} ({child.id[:8]})"
+
+
+def estimator_words(about: Mapping[str, Any]) -> str:
+    """The class of what was fitted in place of a network, and how that was done."""
+    return ", ".join(str(about[key]) for key in ("class", "fitted") if about.get(key))
 
 
 def _slurm_rows(run: StoredRun) -> Iterator[tuple[str, str]]:

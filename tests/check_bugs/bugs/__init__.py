@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from check_bugs.bugs import (
     data,
+    estimators,
     everyday,
     hyperparameters,
     losses,
@@ -14,5 +15,5 @@ from check_bugs.bugs import (
 )
 from check_bugs.planting import Bug
 
-PARTS = (hyperparameters, data, shapes, losses, networks, metrics, optimizing, everyday)
+PARTS = (hyperparameters, data, shapes, losses, networks, metrics, optimizing, everyday, estimators)
 BUGS: tuple[Bug, ...] = tuple(bug for part in PARTS for bug in part.BUGS)

@@ -17,7 +17,7 @@ from torch_lab.tasks.check.modes import modes
 from torch_lab.tasks.check.monitoring import monitoring
 from torch_lab.tasks.check.parameters import parameters
 from torch_lab.tasks.check.rates import rates
-from torch_lab.tasks.check.resources import disk, memory
+from torch_lab.tasks.check.resources import arrays, disk, memory
 from torch_lab.tasks.check.starting import starting
 from torch_lab.tasks.check.subject import Subject
 from torch_lab.tasks.check.targets import targets
@@ -41,5 +41,17 @@ CHECKS: tuple[Check, ...] = (
     elsewhere,
     starting,
     memory,
+    disk,
+)
+
+# What is said of gradients, optimizers and layers is nothing for an estimator.
+OF_ESTIMATORS: tuple[Check, ...] = (
+    data,
+    leaks,
+    metrics,
+    keys,
+    monitoring,
+    starting,
+    arrays,
     disk,
 )

@@ -36,12 +36,13 @@ def data(subject: Subject) -> Iterator[Finding]:
         yield from _sampler(source)
         yield from _loaded(source)
         found = survey(source)
-        missing = () if _copes(source, subject) else _nan(source, found)
+        missing = () if _copes(source, subject) else _nan(source, found, subject)
         yield from (each for each in missing if not _expected(subject))
         if source.stage == "train":
             yield from _alike(source, found)
-            yield from _scale(source, found)
-            yield from _order(source)
+            if not subject.is_estimator:  # what networks, and their steps, depend on
+                yield from _scale(source, found)
+                yield from _order(source)
     yield from _unlike(subject)
 
 
@@ -114,7 +115,7 @@ def _has_nan(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and bool(torch.isnan(tensor).any())
 
 
-def _nan(source: Source, found: Survey) -> Iterator[Finding]:
+def _nan(source: Source, found: Survey, subject: Subject) -> Iterator[Finding]:
     for index, sample in zip(found.indices, found.samples, strict=True):
         for key, tensor in tensors(sample):
             if _has_nan(tensor):
@@ -122,7 +123,9 @@ def _nan(source: Source, found: Survey) -> Iterator[Finding]:
                     "nan-data",
                     f"{source.name}: sample {index} has NaN in {part(key).replace('batch', '…')}",
                     None,
-                    "One is enough to make the loss NaN: fill it in or leave the sample out.",
+                    "One is enough to make the loss NaN: fill it in or leave the sample out."
+                    if not subject.is_estimator
+                    else "Not every estimator takes one: fill it in or leave the sample out.",
                 )
                 return
 

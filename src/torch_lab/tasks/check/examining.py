@@ -15,8 +15,9 @@ from torch_lab.engine import trainer as trainers
 from torch_lab.engine.logger import RunLogger
 from torch_lab.errors import HparamsError, TorchLabError
 from torch_lab.experiment import Configuration, clearml_calls
+from torch_lab.experiment.estimating import holds_estimator
 from torch_lab.tasks.check import places
-from torch_lab.tasks.check.checks import CHECKS, Check
+from torch_lab.tasks.check.checks import CHECKS, OF_ESTIMATORS, Check
 from torch_lab.tasks.check.facts import facts
 from torch_lab.tasks.check.failures import failure, for_want_of_a_task, hint, place, said
 from torch_lab.tasks.check.findings import Finding, by_seriousness, error, note, warning
@@ -85,15 +86,25 @@ def _looked_at(ready: Plan, folder: Path, report: Report) -> Iterator[Finding]:
     yield from refused
     init = ready.hparams.trainer.init
     init = without_refused(init) if refused else init
-    trained = None
+    subject = None
     if configuration is not None:
-        subject, trained = Subject(ready, configuration, reads), configuration.module
-        yield from Rehearsal(subject, folder, accelerator, init).run()
-        for check in CHECKS:
+        subject = Subject(ready, configuration, reads)
+        kind, checks = _kind_of_trial(configuration)
+        yield from kind(subject, folder, accelerator, init).run()
+        for check in checks:
             yield from _made(check, subject, folder)
         report.facts = facts(subject)
-    if (yield from infer(ready, folder, accelerator, init, trained)) and report.facts:
+    if (yield from infer(ready, folder, accelerator, init, subject)) and report.facts:
         report.facts["stages"].append("predict")
+
+
+def _kind_of_trial(configuration: Configuration) -> tuple[type[Rehearsal], tuple[Check, ...]]:
+    """How a network, or an estimator, is tried, and the checks that have a meaning for it."""
+    if not holds_estimator(configuration.module):
+        return Rehearsal, CHECKS
+    from torch_lab.tasks.check.fitting import Fitting
+
+    return Fitting, OF_ESTIMATORS
 
 
 def _made(check: Check, subject: Subject, folder: Path) -> list[Finding]:
@@ -127,6 +138,10 @@ def _accelerator(
     """On what to try, and what Lightning's Trainer refuses of what hparams ask for."""
     init = {"inference_mode": False} | ready.hparams.trainer.init
     init.pop("logger", None)
+    if configuration is not None and holds_estimator(
+        configuration.module
+    ):  # on the CPU, by one process; the trial refuses others
+        init |= {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
     callbacks = configuration.callbacks if configuration is not None else ()
     try:
         with trainers.quiet():

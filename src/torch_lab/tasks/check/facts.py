@@ -25,4 +25,14 @@ def facts(subject: Subject) -> dict[str, Any]:
         "memory_bytes": trial.memory.total,
         "checkpoint_bytes": trial.checkpoint,
         "logged": sorted(trial.logged),
+        "estimator": _estimator(subject),
     }
+
+
+def _estimator(subject: Subject) -> str | None:
+    """The class of what is trained in place of a network, and how."""
+    if subject.fitted is None:
+        return None
+    from torch_lab.estimators.naming import full_name_of
+
+    return ", ".join(filter(None, (full_name_of(subject.fitted), subject.way)))

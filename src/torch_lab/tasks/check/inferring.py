@@ -15,13 +15,14 @@ from torch_lab import hparams as hyperparameters
 from torch_lab.engine import trainer as trainers
 from torch_lab.errors import CheckpointMismatch, UsageError
 from torch_lab.experiment import Configuration
+from torch_lab.experiment.estimating import holds_estimator
 from torch_lab.modules import load_weights
 from torch_lab.modules.weights import model_weights
 from torch_lab.tasks.check import cutting
 from torch_lab.tasks.check.failures import failure, place, said
 from torch_lab.tasks.check.findings import Finding, note, warning
 from torch_lab.tasks.check.guard import Guard, Withheld
-from torch_lab.tasks.check.subject import Source
+from torch_lab.tasks.check.subject import Source, Subject
 from torch_lab.tasks.check.trainer import trial_init
 from torch_lab.tasks.plan import Plan
 
@@ -29,11 +30,11 @@ _HOOK = "predict_dataloader"
 
 
 def infer(
-    plan: Plan, folder: Path, accelerator: str, init: dict[str, Any], trained: Any = None
+    plan: Plan, folder: Path, accelerator: str, init: dict[str, Any], subject: Subject | None
 ) -> Generator[Finding, None, bool]:
     """What `infer` would stumble over, so far as it takes no arguments; whether it was tried.
 
-    `trained` is the module of train_config, whose weights it would load.
+    `subject` has the module of train_config, whose weights it would load.
     """
     try:
         if not experiments.has_function(plan.experiment, "infer_config"):
@@ -49,10 +50,11 @@ def infer(
     try:
         with Guard(folder).armed():  # what infer_config opens for its results, too
             configuration = trying.built()
-            unfit = list(_unfit(configuration.module, trained, plan))
-            trying.predict(configuration)
+            unfit = list(_unfit(configuration.module, subject, plan))
+            if tried := not _is_unfitted(configuration.module):
+                trying.predict(configuration)
         yield from unfit
-        return True
+        return tried
     except Withheld as withheld:
         yield note("withheld", f"infer_config {withheld.what}: it was not tried further")
     except FileNotFoundError as error:  # what is to be predicted may come later
@@ -62,16 +64,34 @@ def infer(
     return False
 
 
-def _unfit(module: Any, trained: Any, plan: Plan) -> Iterator[Finding]:
+def _is_unfitted(module: Any) -> bool:
+    """Whether it holds an estimator that the trial could not fit: the reason is told there."""
+    return holds_estimator(module) and not module.model.fitted
+
+
+def _unfit(module: Any, subject: Subject | None, plan: Plan) -> Iterator[Finding]:
     """Weights that a run of this script will have, and `infer` can't load."""
-    if trained is None or not plan.hparams.checkpoint.strict:
+    if subject is None or not plan.hparams.checkpoint.strict:
         return
     try:
-        load_weights(module, model_weights(getattr(trained, "_orig_mod", trained)))
+        if subject.fitted is not None and holds_estimator(module):
+            _load_estimator(module.model, subject.fitted)
+        else:
+            load_weights(module, model_weights(subject.module))
     except CheckpointMismatch as error:
         told = "infer_config's module can't take the weights that train_config's has"
         hint = "Build the network of both with the same function and config."
         yield warning("infer-model", f"{told}: {error.message}", None, hint)
+
+
+def _load_estimator(model: Any, fitted: Any) -> None:
+    """As from a checkpoint of the estimator that was fitted to some samples."""
+    from torch_lab.estimators import formats
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # hyperparameters that only fitting has a use for
+        model.estimator = formats.load(formats.dump(fitted), into=model.estimator, trust=True)
+    model.fitted = True
 
 
 @dataclass

@@ -34,12 +34,14 @@ def _classes(metric: Any) -> int | None:
 
 
 def _beyond(call: Call, source: Source, classes: int) -> Iterator[Finding]:
-    target = operands(call)[1]
+    given, target = operands(call)
     if not isinstance(target, Tensor):
         return
     kind = type(call.owner).__name__
     if target.is_floating_point():
-        if kind.startswith("Multiclass") and target.dim() > 1:
+        # Of values with values torchmetrics says nothing: it counts those that are equal.
+        alike = isinstance(given, Tensor) and given.shape == target.shape
+        if kind.startswith("Multiclass") and (target.dim() > 1 or alike):
             yield warning(
                 "metric-labels",
                 f"{source.name}: {kind} takes the numbers of classes, but the targets are"

@@ -41,6 +41,18 @@ def memory(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def arrays(subject: Subject) -> Iterator[Finding]:
+    """The data that an estimator is fitted to at once, which are all in memory then."""
+    needed, room = subject.trial.memory.of_batch, room_on("cpu")
+    if room is not None and needed > room:
+        yield error(
+            "memory",
+            f"the training data take about {format_size(needed)} as arrays, and there are"
+            f" {format_size(room)}",
+            hint="Fewer samples, smaller ones; or an estimator with partial_fit, and max_epochs.",
+        )
+
+
 def room_on(device: str) -> int | None:
     """The bytes of memory of a device; None where that is not known."""
     if device == "cuda":

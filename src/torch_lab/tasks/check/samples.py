@@ -73,7 +73,7 @@ def _fill(found: Survey, source: Source) -> None:
         _load(loader.dataset, spread(every), found)
         if found.samples and loader.batch_sampler is not None:
             try:
-                found.batch = loader.collate_fn(list(found.samples))
+                found.batch = loader.collate_fn(_together(loader.dataset, found))
             except Exception:  # noqa: BLE001  any, of the user's: the trial tells of it
                 found.batch = None
 
@@ -93,13 +93,19 @@ def _load(dataset: Any, chosen: Sequence[int], found: Survey) -> None:
             break
 
 
-def spread(every: Sequence[int]) -> list[int]:
+def _together(dataset: Any, found: Survey) -> Any:
+    """The samples as a loader gives them to its collate_fn."""
+    many = getattr(dataset, "__getitems__", None)
+    return many(found.indices) if callable(many) else list(found.samples)
+
+
+def spread(every: Sequence[int], most: int = MOST) -> list[int]:
     """The last and the first, then others evenly between them: all, where there are few.
 
     The order is kept, but for the last one, which a wrong length would show.
     """
-    step = max(len(every) // MOST, 1)
-    middle = [every[place] for place in range(0, len(every) - 1, step)][: MOST - 1]
+    step = max(len(every) // most, 1)
+    middle = [every[place] for place in range(0, len(every) - 1, step)][: most - 1]
     return [every[-1], *middle]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from torch_lab.experiment import Configuration
+from torch_lab.experiment.estimating import holds_estimator
 from torch_lab.tasks.check.layers import Layer
 from torch_lab.tasks.check.reading import Reads
 from torch_lab.tasks.plan import Plan
@@ -153,11 +154,18 @@ class Subject:
     configuration: Configuration
     reads: Reads
     trial: Trial = field(default_factory=Trial)
+    fitted: Any = None  # a copy of the estimator, where one is trained and could be
+    way: str = ""  # how that is trained
 
     @property
     def module(self) -> Any:
         """The LightningModule itself, taken out of torch.compile's wrapper."""
         return getattr(self.configuration.module, "_orig_mod", self.configuration.module)
+
+    @property
+    def is_estimator(self) -> bool:
+        """Whether an estimator is trained in place of a network."""
+        return holds_estimator(self.configuration.module)
 
     @property
     def config(self) -> Any:

@@ -75,7 +75,7 @@ def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
     losses = [f"{stage} {_shown(loss)}" for stage, loss in facts["losses"].items()]
     told = f"; loss {', '.join(losses)}" if losses else ""
     yield f"tried on {facts['device']}: {', '.join(facts['stages']) or 'nothing'}{told}"
-    parameters = f"{facts['parameters']:,} parameters"
+    parameters = facts.get("estimator") or f"{facts['parameters']:,} parameters"
     if facts["trained"] != facts["parameters"]:
         parameters += f", {facts['trained']:,} of them trained"
     if facts["memory_bytes"]:

@@ -37,7 +37,7 @@ from torch_lab.tasks.check.subject import Source, Stage, Subject
 from torch_lab.tasks.check.trainer import TrialTrainer, planned_batches, trial_init
 from torch_lab.utils.batches import batch_size
 
-_HOOKS: dict[Stage, str] = {
+HOOKS: dict[Stage, str] = {
     "train": "train_dataloader",
     "validate": "val_dataloader",
     "test": "test_dataloader",
@@ -163,7 +163,7 @@ class Rehearsal:
             return False
         owner = self._owner
         if owner is not None:
-            return is_overridden(_HOOKS[stage], owner)
+            return is_overridden(HOOKS[stage], owner)
         return getattr(configuration, cutting.NAMES[stage]) is not None
 
     @property
@@ -199,7 +199,7 @@ class Rehearsal:
         """Inside, the hooks for data give cut loaders, and steps tell what they call."""
         with ExitStack() as undoing:
             owner = self._owner
-            for stage, hook in _HOOKS.items():
+            for stage, hook in HOOKS.items():
                 if owner is not None and is_overridden(hook, owner):
                     self._replace(undoing, owner, hook, self._cutting(getattr(owner, hook), stage))
             for stage, step in _STEPS.items():
@@ -226,7 +226,7 @@ class Rehearsal:
         @functools.wraps(hook)
         def cut() -> Any:
             self.stage, self.phase = stage, "data"
-            return self._cut(hook(), stage, f"{_HOOKS[stage]}()")
+            return self._cut(hook(), stage, f"{HOOKS[stage]}()")
 
         return cut
 

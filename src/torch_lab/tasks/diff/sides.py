@@ -233,6 +233,7 @@ def _facts(record: Record) -> dict[str, Any]:
         "seed": record.seed,
         "dev run": record.dev_run,
         "parent": f"{parent.name} ({parent.id[:8]}), {parent.checkpoint}" if parent else None,
+        "estimator": (record.estimator or {}).get("class"),
         "processes": (record.ledger or {}).get("processes"),
         "resumed": len(record.resumes) or None,
     }

@@ -57,6 +57,7 @@ class Copy:
     script: Path
     overrides: tuple[str, ...]
     folder: Path
+    limited: bool = True  # by hparams themselves, see Drill
 
     @property
     def artifacts(self) -> Path:
@@ -98,7 +99,7 @@ class Starter:
     ) -> Attempt:
         """Begin the copy's run, or go on with it, until it ends or is cut."""
         copy.folder.mkdir(exist_ok=True)
-        drill = Drill(copy.folder / f"{name}.jsonl", cut)
+        drill = Drill(copy.folder / f"{name}.jsonl", cut, copy.limited)
         outcome = copy.folder / f"{name}.outcome"
         order = {
             "script": str(copy.script),

@@ -25,6 +25,11 @@ def overrides(plan: Plan) -> tuple[str, ...]:
     return (*plan.options.overrides, *texts)
 
 
+def are_named(init: Mapping[str, Any]) -> bool:
+    """Whether hparams say how long training is: an estimator may be trained otherwise then."""
+    return any(init.get(key) not in (None, -1) for key in ("max_epochs", "max_steps", "max_time"))
+
+
 def epochs(init: Mapping[str, Any]) -> int:
     """How many epochs the copy is trained for."""
     changed = dict(_at_most(init, "max_epochs", _EPOCHS))

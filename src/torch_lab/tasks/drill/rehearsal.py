@@ -94,8 +94,9 @@ class _Drill:
         """Do it and say what came out."""
         self.folder.mkdir()
         script, overrides = self.plan.experiment.script, limits.overrides(self.plan)
+        limited = limits.are_named(self.plan.hparams.trainer.init)
         self.copies = {
-            name: Copy(script, overrides, self.folder / name)
+            name: Copy(script, overrides, self.folder / name, limited)
             for name in ("whole", "cut", "again", "same")
         }
         init = self.plan.hparams.trainer.init

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,16 +13,23 @@ from torch import nn
 from torch_lab.checkpoints import resolve as checkpoints
 from torch_lab.checkpoints.resolve import Found
 from torch_lab.errors import ExportError
+from torch_lab.estimators.naming import full_name_of
 from torch_lab.mirror import launch
 from torch_lab.settings import Settings
 from torch_lab.store import find
 from torch_lab.store.find import StoredRun
-from torch_lab.tasks.export import program, weights
+from torch_lab.tasks.export import estimators, program, weights
 from torch_lab.tasks.export.calls import Call, Differs, answered, difference
 from torch_lab.tasks.export.example import example
 from torch_lab.tasks.export.metadata import Metadata, metadata, with_shapes
 from torch_lab.tasks.export.options import ExportOptions
-from torch_lab.tasks.export.subject import Subject, owner_of, subject_of, uncompiled
+from torch_lab.tasks.export.subject import (
+    Subject,
+    estimator_of,
+    owner_of,
+    subject_of,
+    uncompiled,
+)
 from torch_lab.tasks.rebuilding import Rebuilt, Wording, assign, discard, rebuild
 from torch_lab.utils.files import open_atomic
 from torch_lab.utils.paths import display
@@ -39,18 +46,20 @@ class Exported:
 
     `samples` are the numbers of them, of the data at `source`, whose outputs were compared; `apart`
     is the largest difference of an output. None where `problem` says why there are no outputs.
-    `shared` are names for tensors that have another name, too.
+    `shared` are names for tensors that have another name, too. `loading` is the line of Python that
+    reads an estimator.
     """
 
     file: Path
     size: int
     metadata: Metadata
-    parameters: int
+    parameters: int | None  # None of an estimator
     samples: tuple[int, ...] = ()
     source: str = ""
     apart: float | None = None
     problem: str = ""
     shared: Mapping[str, str] = field(default_factory=dict)
+    loading: str = ""
 
 
 def export(options: ExportOptions, settings: Settings, say: Callable[[str], None]) -> Exported:
@@ -73,6 +82,8 @@ def export(options: ExportOptions, settings: Settings, say: Callable[[str], None
 def write(options: ExportOptions, run: StoredRun, found: Found, rebuilt: Rebuilt) -> Exported:
     """Write a module that was built again, as `options` say."""
     module = uncompiled(rebuilt.module)
+    estimator = estimator_of(module)
+    estimators.require_fitting(options.out.suffix, estimator, run.record.name)
     try:
         seen: _Seen | None = _seen(module, options, rebuilt, run.record.name)
     except ExportError as error:
@@ -81,6 +92,8 @@ def write(options: ExportOptions, run: StoredRun, found: Found, rebuilt: Rebuilt
         seen, problem = None, error.message.partition(": ")[2]
     else:
         problem = ""
+    if estimator is not None:
+        return _as_estimator(module.model, options, metadata(run, found, estimator), seen, problem)
     owner = owner_of(module)
     about = metadata(run, found, seen.subject.model if seen else owner)
     if seen is not None:
@@ -88,6 +101,35 @@ def write(options: ExportOptions, run: StoredRun, found: Found, rebuilt: Rebuilt
     count = sum(each.numel() for each in owner.parameters())
     export = _Export(options, owner, seen, about, problem, count)
     return export.as_program(rebuilt.root) if options.is_program else export.as_weights()
+
+
+def _as_estimator(
+    model: Any, options: ExportOptions, about: Metadata, seen: _Seen | None, problem: str
+) -> Exported:
+    """Write the estimator in a model; the model itself answers with what is read back."""
+    estimator = model.estimator
+    versions = {**about.versions, **estimators.versions(estimator)}
+    about = replace(about, model=full_name_of(estimator), versions=versions)
+    about = seen.told(about, options) if seen else about
+    done = estimators.written(options.out.suffix, estimator, about.as_json(), about.run)
+    model.estimator = done.read
+    try:
+        apart = seen.apart(seen.subject.model, about.run, None) if seen else None
+    finally:
+        model.estimator = estimator
+    with _writing(options.out) as file:
+        file.write(done.content)
+    return Exported(
+        file=options.out,
+        size=len(done.content),
+        metadata=about,
+        parameters=None,
+        samples=tuple(seen.answers) if seen else (),
+        source=seen.call.source if seen else "",
+        apart=apart,
+        problem=problem,
+        loading=estimators.loading(options.out, done, estimator),
+    )
 
 
 def _found(text: str, settings: Settings, say: Callable[[str], None]) -> tuple[StoredRun, Found]:
@@ -146,7 +188,9 @@ class _Seen:
 def _seen(module: Any, options: ExportOptions, rebuilt: Rebuilt, run: str) -> _Seen:
     subject = subject_of(module, run)
     with _unchanged(module, run):
-        call = example(rebuilt, subject, options.input, run)
+        call = estimators.in_rows(
+            example(rebuilt, subject, options.input, run), estimator_of(module)
+        )
         call = call.resized(options.samples or max(2, call.samples))
         return _Seen(subject, call, _answers(subject, call, options, run))
 
@@ -180,6 +224,9 @@ def _unchanged(module: nn.Module, run: str) -> Iterator[None]:
 
     What is written is what was trained.
     """
+    if estimator_of(module) is not None:  # none changes in predicting
+        yield
+        return
     before = {name: tensor.clone() for name, tensor in weights.tensors(module).items()}
     try:
         yield

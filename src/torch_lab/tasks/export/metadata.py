@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 import torch_lab
 from torch_lab.checkpoints import files
@@ -46,8 +45,8 @@ class Metadata:
         return json.dumps(asdict(self), indent=1)
 
 
-def metadata(run: StoredRun, found: Found, model: nn.Module) -> Metadata:
-    """What is known of the model of a run before it is called."""
+def metadata(run: StoredRun, found: Found, model: Any) -> Metadata:
+    """What is known of the model of a run before it is called: a network, or an estimator."""
     record, entry = run.record, _entry(run, found)
     return Metadata(
         run=record.name,

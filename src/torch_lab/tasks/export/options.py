@@ -10,6 +10,10 @@ from torch_lab.utils.paths import absolute, display
 
 WEIGHTS = ".safetensors"
 PROGRAM = ".pt2"
+SKOPS = ".skops"
+UBJ = ".ubj"
+OF_NETWORKS = (WEIGHTS, PROGRAM)
+OF_ESTIMATORS = (SKOPS, UBJ)
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,12 @@ def out_file(text: str, run: str) -> Path:
     named = f"write --out {display(path / run.rpartition('/')[2].partition(':')[0])}{WEIGHTS}"
     if path.is_dir():
         raise UsageError(f"--out {text} is a folder", hint=named)
-    if path.suffix not in (WEIGHTS, PROGRAM):
+    if path.suffix not in OF_NETWORKS + OF_ESTIMATORS:
+        *first, last = OF_NETWORKS + OF_ESTIMATORS
         raise UsageError(
-            f"--out {text}: expected a name that ends in {WEIGHTS} or {PROGRAM}",
-            hint=f"{WEIGHTS} holds the weights, {PROGRAM} the model that torch.export reads from"
-            " the code, which runs without it",
+            f"--out {text}: expected a name that ends in {', '.join(first)} or {last}",
+            hint=f"{WEIGHTS} holds a network's weights, {PROGRAM} the network that torch.export"
+            f" reads from the code, which runs without it; {SKOPS} an estimator of scikit-learn,"
+            f" {UBJ} one of XGBoost",
         )
     return path

@@ -31,6 +31,7 @@ def as_data(done: Exported) -> dict[str, Any]:
             "problem": done.problem,
         },
         "shared": dict(done.shared),
+        "loading": done.loading,
         "metadata": asdict(done.metadata),
     }
 
@@ -38,8 +39,11 @@ def as_data(done: Exported) -> dict[str, Any]:
 def _rows(done: Exported) -> Iterator[Sequence[str]]:
     about = done.metadata
     yield "run", f"{about.run} ({about.run_id[:8]}), checkpoint {about.checkpoint}{_when(done)}"
-    yield "model", f"{about.model}, {plural(done.parameters, 'parameter')}"
-    if done.apart is None:
+    count = "" if done.parameters is None else f", {plural(done.parameters, 'parameter')}"
+    yield "model", f"{about.model}{count}"
+    if done.apart is None and done.loading:
+        yield "compared", f"not on data: {done.problem.splitlines()[0]}"
+    elif done.apart is None:
         yield "compared", "tensor by tensor: equal, bit for bit"
         yield "", f"not on data: {done.problem.splitlines()[0]}"
     else:
@@ -48,6 +52,8 @@ def _rows(done: Exported) -> Iterator[Sequence[str]]:
         yield "compared", f"with the module on {_samples(done)}: {_apart(done.apart)}"
     for name, kept in done.shared.items():
         yield "shared", f"{name} is {kept}, stored once"
+    if done.loading:
+        yield "load it", done.loading
 
 
 def _when(done: Exported) -> str:

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from torch_lab.errors import ExportError
+from torch_lab.experiment.estimating import holds_estimator
 from torch_lab.modules import LabModule
 
 
@@ -39,6 +40,11 @@ def owner_of(module: pl.LightningModule) -> nn.Module:
         model: nn.Module = module.model
         return model
     return module
+
+
+def estimator_of(module: Any) -> Any:
+    """What was fitted in place of a network; None where there is a network."""
+    return module.model.estimator if holds_estimator(module) else None
 
 
 def _has_forward(module: pl.LightningModule) -> bool:

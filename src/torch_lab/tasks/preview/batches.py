@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 Array = npt.NDArray[Any]
+_DENSE = 50_000_000  # values of a sparse matrix, above which it isn't looked into
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,18 @@ def as_array(value: Any) -> Array | None:
         return array if array.dtype.kind in "biufc" else None
     if hasattr(value, "mode") and hasattr(value, "getbands"):  # an image of Pillow's
         return np.asarray(value)
-    return None
+    return _of_table(value)
+
+
+def _of_table(value: Any) -> Array | None:
+    """A sparse matrix, or a data frame or series of numbers, as estimators take them."""
+    if hasattr(value, "nnz") and hasattr(value, "toarray"):
+        array = value.toarray() if math.prod(value.shape) <= _DENSE else None
+    elif hasattr(value, "iloc") and hasattr(value, "to_numpy"):
+        array = value.to_numpy()
+    else:
+        return None
+    return array if array is not None and array.dtype.kind in "biufc" else None
 
 
 def _of_tensor(tensor: torch.Tensor) -> Array | None:
@@ -210,6 +222,8 @@ def _named(batch: Any) -> list[tuple[str, Any]]:
     if not _is_list(batch) or not len(batch) or all(isinstance(each, str) for each in batch):
         return [("x", batch)]
     if len(batch) == 2 and as_array(batch[0]) is not None:
+        if isinstance(batch[1], Mapping) and not batch[1]:
+            return [("x", batch[0])]
         return [("x", batch[0]), ("md" if _fields(batch[1]) else "y", batch[1])]
     return [(f"[{number}]", each) for number, each in enumerate(batch)]
 

@@ -156,12 +156,20 @@ def _own_labels(dataset: Any) -> Any:
         return _raw_label(dataset), len(dataset), "get_raw_label"
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) > 1:
         return _quickly(dataset.tensors[-1]).__getitem__, len(dataset), "the last tensor"
+    columns = getattr(dataset, "md", None)  # of train_data=(X, y)
+    if isinstance(columns, Mapping) and _is_one_each(columns.get("y"), dataset):
+        return _quickly(columns["y"]).__getitem__, len(dataset), "y"
     for name in _ATTRIBUTES:
         values: Any = getattr(dataset, name, None)
-        listed = isinstance(values, (list, tuple)) or getattr(values, "ndim", 0) >= 1
-        if listed and len(values) == len(dataset):
+        if _is_one_each(values, dataset):
             return _quickly(values).__getitem__, len(values), name
     return None
+
+
+def _is_one_each(values: Any, dataset: Any) -> bool:
+    """Whether they are a list or array with as many values as the dataset has samples."""
+    listed = isinstance(values, (list, tuple)) or getattr(values, "ndim", 0) >= 1
+    return listed and len(values) == len(dataset)
 
 
 def _quickly(values: Any) -> Any:

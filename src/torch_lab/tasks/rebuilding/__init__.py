@@ -6,6 +6,6 @@ May import what tasks may.
 from __future__ import annotations
 
 from torch_lab.tasks.rebuilding.bundles import discard
-from torch_lab.tasks.rebuilding.modules import IN_PYTHON, Rebuilt, Wording, assign, rebuild
+from torch_lab.tasks.rebuilding.modules import Rebuilt, Wording, assign, in_python, rebuild
 
-__all__ = ["IN_PYTHON", "Rebuilt", "Wording", "assign", "discard", "rebuild"]
+__all__ = ["Rebuilt", "Wording", "assign", "discard", "in_python", "rebuild"]

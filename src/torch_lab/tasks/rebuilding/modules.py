@@ -45,7 +45,9 @@ class Wording:
     value: str
 
 
-IN_PYTHON = Wording("load_module", "load_module(trust=True)", 'load_module(set={{"{key}": …}})')
+def in_python(caller: str) -> Wording:
+    """How it is said to who calls a method of a run."""
+    return Wording(caller, f"{caller}(trust=True)", f'{caller}(set={{{{"{{key}}": …}}}})')
 
 
 @dataclass(frozen=True)

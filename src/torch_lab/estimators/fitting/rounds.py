@@ -1,0 +1,88 @@
+"""Boosting, and other ensembles that grow: some rounds an epoch, and all of them in the end.
+
+The number of rounds is the estimator's own. Each has its epoch, or so many of them that there are
+`max_epochs`. Where hparams are silent there are at most 100, and 20 of what scikit-learn boosts:
+its ensembles are written tree by tree, at each epoch's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch_lab.estimators.fitting.at_once import fit
+from torch_lab.estimators.model import EstimatorModel
+from torch_lab.utils.text import plural
+
+MOST_EPOCHS = 100
+_MOST_GROWING = 20
+
+
+class Schedule:
+    """How many rounds are done after each epoch."""
+
+    def __init__(self, rounds: int, max_epochs: int | None) -> None:
+        self.rounds = rounds
+        self.epochs = max(1, min(rounds, max_epochs or MOST_EPOCHS))
+        self._base: int | None = None
+
+    def until(self, epoch: int, done: int) -> int:
+        """The rounds that the estimator has after this epoch, where it has `done` before it.
+
+        One that began with a fitted estimator adds its own to those.
+        """
+        if self._base is None:
+            self._base = max(done - self._own(epoch), 0)
+        return self._base + self._own(epoch + 1)
+
+    @property
+    def base(self) -> int:
+        """The rounds of the estimator that this training began with."""
+        return self._base or 0
+
+    def _own(self, epochs: int) -> int:
+        return min(epochs, self.epochs) * self.rounds // self.epochs
+
+    @property
+    def line(self) -> str:
+        """It in words."""
+        each = -(-self.rounds // self.epochs)
+        few = "a round an epoch" if each == 1 else f"at most {each} an epoch"
+        return f"trained in {plural(self.rounds, 'round')}, {few}"
+
+
+class Growing:
+    """Members added through scikit-learn's warm_start."""
+
+    interruptible = False
+
+    def __init__(self, model: EstimatorModel, parameter: str, max_epochs: int | None) -> None:
+        self._model = model
+        self._parameter = parameter
+        rounds = model.estimator.get_params()[parameter]
+        self._schedule = Schedule(rounds, max_epochs or _MOST_GROWING)
+        self.epochs = self._schedule.epochs
+        self.line = self._schedule.line
+
+    def step(self, x: Any, md: Mapping[str, Any], epoch: int) -> bool:
+        """Grow to what the epoch ends with."""
+        estimator = self._model.estimator
+        until = self._schedule.until(epoch, members(estimator))
+        changed = {"warm_start": True, self._parameter: until}
+        before = {name: estimator.get_params()[name] for name in changed}
+        estimator.set_params(**changed)
+        try:
+            fit(estimator, x, md)
+        finally:
+            estimator.set_params(**before)
+        return members(estimator) < until
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def members(estimator: Any) -> int:
+    """How many members an ensemble has by now."""
+    if hasattr(estimator, "n_iter_"):
+        return int(estimator.n_iter_)
+    return len(getattr(estimator, "estimators_", ()))

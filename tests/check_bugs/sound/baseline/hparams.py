@@ -1,0 +1,4 @@
+hparams = {
+    "task": {"project_name": "bugs"},
+    "config": {"components": 6, "c": 0.5},
+}
