@@ -20,6 +20,7 @@ BENCHMARKS = {
     "sweep": ("sweep:run", "the trials of a sweep"),
     "processes": ("processes:run", "two processes of one run against one"),
     "whole": ("whole:run", "the whole of `train`"),
+    "estimators": ("estimators:run", "`train` of an estimator, beside calling fit by hand"),
     "step": ("steps:run", "one step of a tiny network"),
     "growth": ("steps:growth", "a step late in a long epoch"),
     "journal": ("rows:run", "a row of the journal"),

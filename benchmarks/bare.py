@@ -1,6 +1,7 @@
 """What the same costs without torch-lab: Lightning alone, and a plain loop.
 
 python -m benchmarks.bare lightning|plain FOLDER      eight epochs of the small convolution net
+python -m benchmarks.bare forest|rounds FOLDER        an estimator, fitted and judged
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from benchmarks.models import EPOCHS, convnet, image_loaders
+from benchmarks.models import EPOCHS, convnet, estimator, image_loaders, scores
 
 
 def plain_epoch(
@@ -69,5 +70,42 @@ def lightning(folder: Path) -> None:
     trainer.fit(Module(), train, val)
 
 
+def forest(folder: Path) -> None:
+    """Call `fit`, then the metrics for both splits; saved as torch-lab saves it."""
+    import pytorch_lightning  # noqa: F401  what `train` imports
+    import skops.io
+
+    train, val = map(arrays, image_loaders())
+    model = estimator("forest").fit(*train)
+    for split, (x, y) in {"train": train, "validate": val}.items():
+        predicted = torch.from_numpy(model.predict_proba(x)).float()
+        print(
+            {f"{name}/{split}": judged(metric, predicted, y) for name, metric in scores().items()}
+        )
+    skops.io.dump(model, folder / "forest.skops")
+
+
+def rounds(folder: Path) -> None:
+    """Call `fit` with both splits to be judged after each round, by XGBoost's own metrics."""
+    import pytorch_lightning  # noqa: F401  what `train` imports
+
+    train, val = map(arrays, image_loaders())
+    model = estimator("rounds").set_params(eval_metric=["merror", "auc", "mlogloss"])
+    model.fit(*train, eval_set=[train, val])
+    model.save_model(folder / "rounds.ubj")
+
+
+def arrays(loader: DataLoader[Any]) -> tuple[Any, Any]:
+    """All samples of a loader, a row each, and their targets."""
+    batches = [(x.flatten(1), md["y"]) for x, md in loader]
+    x, y = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+    return x, y
+
+
+def judged(metric: Any, predicted: torch.Tensor, y: Any) -> float:
+    return float(metric(predicted, torch.from_numpy(y)))
+
+
 if __name__ == "__main__":
-    {"lightning": lightning, "plain": plain}[sys.argv[1]](Path(sys.argv[2]))
+    subjects = {"lightning": lightning, "plain": plain, "forest": forest, "rounds": rounds}
+    subjects[sys.argv[1]](Path(sys.argv[2]))

@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 import torch
+import torchmetrics
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
 
 CLASSES = 10
 FEATURES = 32
@@ -104,3 +106,23 @@ class SlowBatches(ReadyBatches):
 
 def slow_loader() -> DataLoader[Sample]:
     return DataLoader(SlowBatches(SAVE_EVERY * SAVES + 1), batch_size=None)
+
+
+def estimator(name: str) -> Any:
+    """What is fitted at once, and what is fitted in rounds, as its own defaults have it."""
+    if name == "forest":
+        from sklearn.ensemble import RandomForestClassifier
+
+        return RandomForestClassifier(n_estimators=150, random_state=0)
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(n_estimators=50, max_depth=4, n_jobs=1)
+
+
+def scores() -> dict[str, torchmetrics.Metric]:
+    """The metrics of an estimator."""
+    return {
+        "accuracy": MulticlassAccuracy(CLASSES, average="micro"),
+        "f1": MulticlassF1Score(CLASSES),
+        "auroc": MulticlassAUROC(CLASSES),
+    }

@@ -36,7 +36,7 @@ CLEARML = ROOT / "docs" / "clearml.md"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 VERBS = tuple(
     ROOT / "docs" / f"{name}.md"
-    for name in ("starting", "checking", "comparing", "keeping", "scale", "sweeps")
+    for name in ("starting", "checking", "comparing", "keeping", "scale", "sweeps", "frameworks")
 )
 PAGES = (README, GUIDE, EXPERIMENTS, *LATER, MOVING, CLEARML, RELIABILITY, *VERBS)
 BIN = Path(sys.executable).parent
@@ -287,7 +287,7 @@ def test_the_page_on_clearml_comes_true(
         "00_digits-hparams_v0": "completed",
         "00_digits-hparams_v1": "queued",
         "00_digits-small_lr_v0": "completed",
-        "02_sdk-hparams_v0": "completed",
+        "03_sdk-hparams_v0": "completed",
         "dev_00_digits-hparams_v0": "completed",
         "dev_00_digits-small_lr_v0": "completed",
         "digits": "completed",  # the Dataset

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from example_project import ROOT
 from example_project.preprocess.digits import preprocess
 from torch_lab import experiment, hparams
+from torch_lab.estimators import EstimatorModule
 from zygote import Zygote
 
 EXPERIMENTS = ROOT / "example_project" / "experiments"
@@ -30,6 +32,8 @@ def test_every_script_is_sound_and_builds(script: Path, digits: str) -> None:
     found = experiment.find(script)
     training = experiment.train_configuration(found, config)
     x, md = next(iter(training.train_dataloaders))
+    if isinstance(training.module, EstimatorModule):
+        training.module.model.estimator.fit(x.flatten(1).numpy(), md["y"].numpy())
     assert training.module(x).shape == (config["batch_size"], 10)
     assert md["y"].shape == (config["batch_size"],)
     inference = experiment.infer_configuration(found, config, ["out.csv", "validation"])
@@ -44,36 +48,56 @@ def test_the_layered_scripts_differ_only_where_they_say() -> None:
     assert slow == base
 
 
-def test_train_finetune_infer(tmp_path: Path, digits: str, zygote: Zygote) -> None:
-    log = tmp_path / "said.txt"
+@dataclass(frozen=True)
+class Shell:
+    """Types commands in the repository; runs go to a folder of the test's own."""
 
-    def command(verb: str, script: str, *arguments: str) -> str:
-        path = f"example_project/experiments/00_digits/{script}.py"
-        words = [verb, path, "--set", f"data={digits}", *arguments]
-        variables = {"TORCH_LAB_ARTIFACTS": str(tmp_path / "runs")}
-        status = zygote.wait(zygote.start(*words, cwd=ROOT, log=log, env=variables))
+    folder: Path
+    digits: str
+    zygote: Zygote
+
+    def command(self, verb: str, script: str, *arguments: str) -> str:
+        path = f"example_project/experiments/{script}.py"
+        words = [verb, path, "--set", f"data={self.digits}", *arguments]
+        variables = {"TORCH_LAB_ARTIFACTS": str(self.folder / "runs")}
+        log = self.folder / "said.txt"
+        status = self.zygote.wait(self.zygote.start(*words, cwd=ROOT, log=log, env=variables))
         assert status == 0, log.read_text()
         return log.read_text()
 
-    def record(run: str) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads((tmp_path / "runs" / run / "run.json").read_text())
+    def record(self, run: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((self.folder / "runs" / run / "run.json").read_text())
         return loaded
 
-    command("train", "hparams", "--set", "trainer.init.max_epochs=12")
-    trained = record("00_digits-hparams_v0")
+
+def test_train_finetune_infer(tmp_path: Path, digits: str, zygote: Zygote) -> None:
+    shell = Shell(tmp_path, digits, zygote)
+    shell.command("train", "00_digits/hparams", "--set", "trainer.init.max_epochs=12")
+    trained = shell.record("00_digits-hparams_v0")
     assert trained["status"] == "completed"
     assert trained["metrics"]["accuracy/validate"]["last"] > 0.95
 
-    command("train", "finetune", "--set", "trainer.init.max_epochs=1")
-    tuned = record("00_digits-finetune_v0")
+    shell.command("train", "00_digits/finetune", "--set", "trainer.init.max_epochs=1")
+    tuned = shell.record("00_digits-finetune_v0")
     assert tuned["parent"]["id"] == trained["id"]
     # The first value comes from the validation before fit: of the weights it starts from.
     assert tuned["metrics"]["accuracy/validate"]["min"] > 0.95
 
-    output = tmp_path / "predictions.csv"
-    said = command(
-        "infer", "hparams", str(output), "test", "--checkpoint", "00_digits/hparams:best"
-    )
+    infer_beats_95_percent(shell, "00_digits/hparams")
+
+
+def test_a_baseline(tmp_path: Path, digits: str, zygote: Zygote) -> None:
+    shell = Shell(tmp_path, digits, zygote)
+    shell.command("train", "02_digits_baselines/hparams")
+    trained = shell.record("02_digits_baselines-hparams_v0")
+    assert trained["status"] == "completed"
+    assert trained["metrics"]["accuracy/validate"]["last"] > 0.95
+    infer_beats_95_percent(shell, "02_digits_baselines/hparams")
+
+
+def infer_beats_95_percent(shell: Shell, script: str) -> None:
+    output = shell.folder / "predictions.csv"
+    said = shell.command("infer", script, str(output), "test", "--checkpoint", f"{script}:best")
     rows = list(csv.DictReader(output.read_text().splitlines()))
     right = sum(row["digit"] == row["label"] for row in rows)
     assert right > 0.95 * len(rows)

@@ -1,0 +1,13 @@
+"""scikit-learn's gradient boosting: trained, logged and saved round by round."""
+
+from __future__ import annotations
+
+from torch_lab.hparams import extend
+
+hparams = extend(
+    "hparams.py",
+    {
+        "config.model": "boosting",
+        "config.arguments": {"max_iter": 60, "max_leaf_nodes": 8},
+    },
+)
