@@ -67,6 +67,20 @@ class Trials:
             for sender in self.lab.senders():
                 self._kill(sender)
 
+    def leave_one(self) -> None:
+        """Kill a training that has begun for certain, and leave it as it is."""
+        slow = 4 * PAUSE
+        training = self.lab.start_one("train", SCRIPT, "-s", f"pause={slow}")
+        wait_for(
+            lambda: any(
+                run.record["status"] == "running"
+                and run.record["hparams"]["config"]["pause"] == slow
+                for run in runs(self.lab)
+            )
+        )
+        self._kill_group(training)
+        self.lab.ended(training)
+
     def finish(self) -> None:
         """Let what is under way come to its end."""
         for training in self.going:
@@ -119,6 +133,7 @@ def test_killed_at_random_moments(lab: MirroredLab, clearml_server: ClearMLServe
         trials.keep_going()
         time.sleep(trials.chance.uniform(0, 2))
         trials.kill()
+    trials.leave_one()
     trials.finish()
     lab.end_senders()
     clearml_server.heal()
