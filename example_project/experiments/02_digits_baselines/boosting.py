@@ -1,4 +1,4 @@
-"""scikit-learn's gradient boosting: trained, logged and saved round by round."""
+"""scikit-learn's gradient boosting: trained in rounds, logged and saved every three."""
 
 from __future__ import annotations
 
