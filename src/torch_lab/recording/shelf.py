@@ -117,7 +117,7 @@ class Shelf:
             except shutil.Error as error:
                 remove(draft)
                 raise OSError(None, _first_reason(error)) from error
-            except BaseException:
+            except BaseException:  # a signal too; raised again
                 remove(draft)
                 raise
         self._unsynced.append(path)

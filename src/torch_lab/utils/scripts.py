@@ -118,7 +118,7 @@ def _run(spec: ModuleSpec, script: Path) -> ModuleType:
         # Compiled from the file itself: a cached .pyc may be older by less than the clock's tick.
         code = compile(script.read_bytes(), str(script), "exec", dont_inherit=True)
         exec(code, module.__dict__)
-    except BaseException:
+    except BaseException:  # a signal too; raised again
         if before is None:
             del sys.modules[spec.name]
         else:

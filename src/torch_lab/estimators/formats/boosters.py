@@ -90,7 +90,7 @@ def from_bytes(data: bytes, *, n_jobs: int | None = None, trust: bool = False) -
     try:
         booster.load_model(bytearray(data))
         booster.num_features()
-    except Exception as error:
+    except Exception as error:  # any: what XGBoost raises of strange bytes is its own affair
         why = next((line for line in str(error).splitlines() if line.strip()), "")
         raise CheckpointDamaged(f"the checkpoint's booster can't be read: {why}") from error
     return booster

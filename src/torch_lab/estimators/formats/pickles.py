@@ -15,7 +15,7 @@ def pack(estimator: Any) -> Envelope:
     """Pickle it; SaveFailed names what has no pickle."""
     try:
         payload = pickle.dumps(estimator, protocol=5)
-    except Exception as error:
+    except Exception as error:  # any: people's classes raise what they like when pickled
         raise SaveFailed(
             f"{type(estimator).__name__} can't be saved: {error}",
             hint="Use functions and classes of a module in it, no lambdas and nothing local.",
@@ -28,7 +28,7 @@ def load(saved: Envelope, into: Any) -> Any:
     """Unpickle what is trusted: this runs whatever code the file asks for."""
     try:
         return _Unpickler(saved.payload, own_classes(into)).load()
-    except Exception as error:
+    except Exception as error:  # any: a strange pickle raises whatever its classes do
         raise CheckpointDamaged(f"the pickled estimator can't be read: {error}") from error
 
 

@@ -39,7 +39,7 @@ def pack(estimator: Any) -> Envelope:
         with standins.in_place(estimator):
             payload = skops.dumps(estimator)
         found = skops.get_untrusted_types(data=payload)
-    except Exception as error:
+    except Exception as error:  # any: it is then kept as a pickle, which says so
         raise NoSkops(str(error)) from error
     if not all(map(_is_importable, found)):
         raise NoSkops("a function or class without a name of its own")
@@ -126,7 +126,7 @@ def _reading() -> Iterator[None]:
         raise
     except Unsound as error:
         raise CheckpointDamaged(f"the checkpoint's estimator is broken: {error}") from error
-    except Exception as error:
+    except Exception as error:  # any: skops calls what the file names among what it trusts
         why = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointDamaged(f"the checkpoint's estimator can't be read: {why[:200]}") from error
 
