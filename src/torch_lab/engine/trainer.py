@@ -73,12 +73,7 @@ def build(
     _refuse_shards(kwargs.get("strategy"))
     kwargs = _popen(kwargs) if launch is None else placement.settle(_popen(kwargs), launch)
     blame = Blame() if ranks is None else Blame(ranks.failing)
-    every = [blame, *listed(kwargs.pop("callbacks", None)), *callbacks]
-    if kwargs.pop("enable_progress_bar", True) and not _any(every, ProgressBar):
-        every.append(EpochProgress())
-    if savepoints is not None:
-        every.append(savepoints)
-    lightning.skip_idle_hooks(each for each in every if isinstance(each, _OWN))
+    every = _in_order(kwargs, blame, callbacks, savepoints)
     kwargs.setdefault("enable_model_summary", False)
     kwargs.setdefault("default_root_dir", directory)
     kwargs["enable_checkpointing"] = _any(every, Checkpoint)
@@ -105,6 +100,22 @@ def build(
         profiling.settle(trainer, directory)
         savepoints.attach(trainer)
     return trainer
+
+
+def _in_order(
+    kwargs: dict[str, Any],
+    blame: Blame,
+    callbacks: Sequence[pl.Callback],
+    savepoints: SavePoints | None,
+) -> list[pl.Callback]:
+    """All callbacks, those of `trainer.init` taken out of `kwargs`."""
+    every = [blame, *listed(kwargs.pop("callbacks", None)), *callbacks]
+    if kwargs.pop("enable_progress_bar", True) and not _any(every, ProgressBar):
+        every.append(EpochProgress())
+    if savepoints is not None:
+        every.append(savepoints)
+    lightning.skip_idle_hooks(each for each in every if isinstance(each, _OWN))
+    return every
 
 
 @contextmanager
