@@ -21,15 +21,17 @@ from torchmetrics.classification import (
 from torchmetrics.regression import MeanAbsoluteError
 
 from torch_lab.data import DataLoader
-from torch_lab.errors import ConfigurationError
+from torch_lab.errors import ConfigurationError, UsageError
 from torch_lab.estimators import EstimatorModel, memory
 from torch_lab.estimators.collecting import collected
+from torch_lab.estimators.preparing import settled
 from torch_lab.experiment import estimating
+from torch_lab.utils.launched import Launch
 
 
 def told(function, *args, **kwargs) -> str:
-    """What a ConfigurationError says."""
-    with pytest.raises(ConfigurationError) as caught:
+    """What an error in the configuration, or in what was asked, says."""
+    with pytest.raises((ConfigurationError, UsageError)) as caught:
         function(*args, **kwargs)
     return str(caught.value)
 
@@ -255,6 +257,10 @@ def test_what_has_no_meaning_in_hparams(tmp_path):
     assert told(trained, tmp_path, made, init=devices, train_data=classes()) == (
         "trainer.init.devices: 2; an estimator is trained by one process\n"
         "Its own n_jobs, where it has one, says how many cores it takes."
+    )
+    torchrun = Launch("torchrun", 1, 2, 1, 2, 0, 1, "localhost", 9)
+    assert told(settled, {}, print, torchrun) == (
+        "an estimator takes one process, and torchrun has started 2\nStart the command by itself."
     )
     module = trained(tmp_path, made, init={"precision": "16-mixed"}, train_data=classes())
     assert module.said[0] == "trainer.init.precision has no meaning for an estimator"

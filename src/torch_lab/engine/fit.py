@@ -133,6 +133,7 @@ def _prepared(
         say=setting.say,
         uninterrupted=setting.stop.at_once,
         limited=setting.drill is None or setting.drill.limited,
+        launch=None if setting.ranks is None else setting.ranks.launch,
     )
     return prepared(configuration, hparams, now)
 

@@ -16,6 +16,7 @@ from torch_lab.estimators.fitting import Fitter
 from torch_lab.estimators.module import EstimatorModule
 from torch_lab.estimators.tables import Table, table_loader
 from torch_lab.hparams import Hparams
+from torch_lab.utils.launched import Launch
 
 _MEANINGLESS = ("precision", "strategy", "gradient_clip_val", "accumulate_grad_batches")
 
@@ -30,6 +31,7 @@ class Circumstances:
     say: Callable[[str], None]
     uninterrupted: Callable[[], AbstractContextManager[Any]]  # lets signals act at once
     limited: bool = True  # whether hparams themselves limit training, where they seem to
+    launch: Launch | None = None  # who has started this process as one of several
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def prepared(
     """The configuration and hyperparameters as the Trainer takes them."""
     module: EstimatorModule = configuration.module
     module.model.trust, module.model.say = now.trust, now.say
-    init = settled(hparams.trainer.init, now.say)
+    init = settled(hparams.trainer.init, now.say, now.launch)
     if now.limited and fitting.goes_in_passes(module.model.estimator, init):
         configuration, fitter = _streamed(configuration, now)
     else:
@@ -65,8 +67,15 @@ def no_gpus(gpus: Sequence[int] | None) -> None:
         )
 
 
-def settled(given: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+def settled(
+    given: dict[str, Any], say: Callable[[str], None], launch: Launch | None
+) -> dict[str, Any]:
     """`trainer.init` for one process on the CPU."""
+    if launch is not None:
+        raise UsageError(
+            f"an estimator takes one process, and {launch.by} has started {launch.world}",
+            hint="Start the command by itself.",
+        )
     init = dict(given)
     devices, nodes = init.get("devices", "auto"), init.get("num_nodes", 1)
     if (devices not in ("auto", 1, "1") and devices != [0]) or nodes != 1:

@@ -142,7 +142,7 @@ def _load(module: pl.LightningModule, path: Path, hparams: Hparams, options: Inf
 def _apply(
     configuration: Configuration, hparams: Hparams, options: InferOptions, ranks: Lead | Follower
 ) -> None:
-    data, init = _data(configuration, hparams)
+    data, init = _data(configuration, hparams, ranks)
     with trainers.quiet(), misconfiguration(), tempfile.TemporaryDirectory() as nowhere:
         trainer = trainers.build(
             init,
@@ -158,9 +158,11 @@ def _apply(
         trainer.predict(configuration.module, **data, **kwargs)
 
 
-def _data(configuration: Configuration, hparams: Hparams) -> tuple[dict[str, Any], dict[str, Any]]:
+def _data(
+    configuration: Configuration, hparams: Hparams, ranks: Lead | Follower
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to predict on, and `trainer.init` with who shares it out to several devices."""
-    init = _settled(configuration, hparams)
+    init = _settled(configuration, hparams, ranks)
     if configuration.datamodule is not None:
         predictable(configuration.datamodule)
         return {"datamodule": configuration.datamodule}, init
@@ -175,13 +177,15 @@ def _data(configuration: Configuration, hparams: Hparams) -> tuple[dict[str, Any
     return {"dataloaders": loaders}, init
 
 
-def _settled(configuration: Configuration, hparams: Hparams) -> dict[str, Any]:
+def _settled(
+    configuration: Configuration, hparams: Hparams, ranks: Lead | Follower
+) -> dict[str, Any]:
     """`trainer.init`; that of an estimator is for one process, on the CPU."""
     if not holds_estimator(configuration.module):
         return dict(hparams.trainer.init)
     from torch_lab.estimators.preparing import settled
 
-    return settled(hparams.trainer.init, _say)
+    return settled(hparams.trainer.init, _say, ranks.launch)
 
 
 def _gpus(configuration: Configuration, options: InferOptions) -> tuple[int, ...] | None:
