@@ -99,6 +99,7 @@ def test_one_that_is_stopped_in_a_save(
     said = commands.ended(first, 1)
     assert f"error: run {RUN} isn't this process's any more: its lock is gone" in said
     assert said.count("isn't this process's") == 1
+    assert "Errno" not in said  # of what the other has deleted since
     assert commands.files() == before
     assert_as_whole(commands.run, whole)
 

@@ -118,6 +118,7 @@ class QueuedLab:
         log = self.home / "agent.log"
         own = {
             "HOME": str(self.home),
+            "TMPDIR": str(self.home),  # where agents of one machine find each other, to be numbered
             "CLEARML_WORKER_NAME": "box",
             "CLEARML_AGENT_SKIP_PIP_VENV_INSTALL": sys.executable,
             "CLEARML_AGENT_SKIP_PYTHON_ENV_INSTALL": "1",

@@ -26,6 +26,7 @@ from torch_lab.errors import (
     SaveFailed,
     StoreError,
 )
+from torch_lab.store.failures import storing
 from torch_lab.store.lock import Lock
 from torch_lab.store.paths import RunDirectory
 from torch_lab.store.record import (
@@ -191,6 +192,8 @@ def _file(path: Path) -> str:
 
 
 def _entry(path: Path, point: SavePoint, digest: str) -> CheckpointEntry:
+    with storing("look at", path):
+        size = path.stat().st_size
     return CheckpointEntry(
         name=path.stem,
         file=_file(path),
@@ -200,7 +203,7 @@ def _entry(path: Path, point: SavePoint, digest: str) -> CheckpointEntry:
         epoch=point.epoch,
         metrics=dict(point.metrics),
         sha256=digest,
-        size=path.stat().st_size,
+        size=size,
         saved=round(time.time(), 3),
     )
 
