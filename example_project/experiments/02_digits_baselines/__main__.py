@@ -1,7 +1,7 @@
 """What classic models make of the digits that 00_digits trains a network on.
 
     train example_project/experiments/02_digits_baselines/{hparams,forest,boosting,xgb}.py
-    lab runs --best accuracy/validate --limit 5
+    lab runs --best accuracy/validate
 
 The same images and the same metrics as there. `estimator` stands in place of `module`.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option("--sort", "KEY", "by this key, least first; `-KEY`: greatest first"),
     Option("--limit", "N", "the first N only"),
-    Option("--best", "METRIC", "the run in which the metric got best; with --limit N, the best N"),
+    Option("--best", "METRIC", "the runs that have the metric, by the best value that it reached"),
     Option("--mode", "min|max", "which value of it is best, where its name doesn't tell"),
     Option(
         "--group-by", "KEY,…", "a line for all runs with the same value: how many, mean,\nspread"
@@ -35,7 +35,7 @@ lab runs [FILTER…] [options]      the runs, newest first
   lab runs
   lab runs status=completed experiment=00_digits
   lab runs 'lr<1e-3' --sort loss/validate --limit 5      the five with the least last loss
-  lab runs --best accuracy/validate                      the best one, by what it ever reached
+  lab runs --best accuracy/validate --limit 5            the best five, by what they ever reached
   lab runs --group-by lr,width                           mean and spread over what else differs
   lab runs --group-by hparams --best loss/validate       the same but for the seed: a line each
   lab runs name~wider 'created>2025-11-01' status!=failed tags=baseline
@@ -136,7 +136,7 @@ def _listing(
     elif chosen := task.contenders(task.select(runs, filters)):
         task.require_metric(metric, chosen)
         mode = parsed.one("--mode") or task.mode_of(chosen, metric)
-        chosen = task.ranked(chosen, metric, mode)[: limit or 1]
+        chosen = task.ranked(chosen, metric, mode)[:limit]
     if parsed.has("--json"):
         return _json(task.as_data(chosen))
     if not chosen:
