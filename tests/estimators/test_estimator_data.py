@@ -92,7 +92,7 @@ def test_a_metric_of_scores_where_there_are_none_is_named(tmp_path):
 def test_a_binary_metric_of_three_classes_is_named(tmp_path):
     area = {"area": BinaryAUROC()}
     assert told(trained, tmp_path, LogisticRegression(), train_data=classes(), metrics=area) == (
-        "metric 'area' is of two classes, and LogisticRegression has 3\n"
+        "metric 'area' is of 2 classes, 0 and 1, and y has 0, 1, 2\n"
         "torchmetrics has its counterpart for several: Multiclass…."
     )
 
@@ -241,7 +241,7 @@ def test_texts_as_classes_of_what_has_no_order_of_them():
             return np.array(["ant"] * len(x))
 
     assert told(EstimatorModel(Caller()), torch.zeros(2, 1)) == (
-        "Caller: its classes are np.str_('ant') (str_) and the like, and it has no classes_ that"
+        "Caller: its classes are 'ant' (str) and the like, and it has no classes_ that"
         " say their order\n"
         "Let y be whole numbers from 0 on, or let fit set classes_, sorted."
     )

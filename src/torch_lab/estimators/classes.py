@@ -11,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from torch_lab.data import DataLoader
 from torch_lab.errors import ConfigurationError
 from torch_lab.estimators.arrays import targets_for
+from torch_lab.estimators.labels import by_value
 from torch_lab.estimators.module import EstimatorModule
 from torch_lab.estimators.tables import Table
 from torch_lab.modules import pairs
@@ -18,12 +19,13 @@ from torch_lab.modules import pairs
 
 def classes_of(module: EstimatorModule, loaders: Any) -> np.ndarray:
     """The classes: as many as a metric has, else those that the training data hold."""
-    known = [count for count in map(_count, _parts(module)) if count]
-    if known:
-        return np.arange(max(known))
+    known = np.arange(max((count for count in map(_count, _parts(module)) if count), default=0))
     dataset = getattr(loaders, "dataset", None)
     if isinstance(dataset, Table):
-        return np.unique(targets_for(dataset.md["y"]))
+        found = np.unique(targets_for(dataset.md["y"]))
+        return np.union1d(known, found) if by_value(found) else found
+    if len(known):
+        return known
     if dataset is None or not hasattr(dataset, "__getitem__"):
         raise ConfigurationError(
             "train_dataloaders: which classes there are can't be seen before the first batch",

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader as TorchDataLoader
 
 from torch_lab.data import DataLoader, make_exact
 from torch_lab.errors import ConfigurationError
-from torch_lab.estimators import memory
+from torch_lab.estimators import memory, naming
 from torch_lab.estimators.arrays import rows
 from torch_lab.estimators.tables import Table
 from torch_lab.modules import pairs
@@ -50,6 +50,20 @@ def single(loaders: Any, seed: int, name: str) -> Any:
             hint="torch.utils.data.ConcatDataset makes one dataset of several.",
         )
     return make_exact(loaders, seed, pad=False)[0]
+
+
+def require_targets(estimator: Any, x: Any, md: Mapping[str, Any], name: str) -> None:
+    """Refuse samples without targets, for what is trained or judged by them."""
+    if "y" in md:
+        if rows(md["y"]) != rows(x):
+            raise ConfigurationError(f"{name}: {rows(x)} samples in X, and {rows(md['y'])} in y")
+    elif naming.needs_targets(estimator):
+        known = ", ".join(map(repr, md)) or "no key"
+        raise ConfigurationError(
+            f'{name}: no "y" in the metadata of a batch, which {naming.name_of(estimator)} needs:'
+            f" it has {known}",
+            hint='Put the target into md["y"]; BaseDataset has it from get_raw_label.',
+        )
 
 
 def _in_order(loader: Any) -> Any:

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch_lab.errors import ConfigurationError
 from torch_lab.utils.text import shown
 
+_SHOWN = 20
+
 
 def probabilities(found: Any, classes: Any) -> Tensor:
     """What predict_proba returned as (N, C), or (N, C, outputs) where there are several."""
@@ -50,6 +52,11 @@ def by_value(classes: np.ndarray) -> bool:
     )
 
 
+def listed(classes: Any) -> str:
+    """The first of some classes."""
+    return ", ".join(map(str, classes[:_SHOWN])) + ", …" * (len(classes) > _SHOWN)
+
+
 def encoded(y: Any, estimator: Any) -> Tensor:
     """Classes as whole numbers; in the shape that they have, but (N,) for (N, 1)."""
     values = y.numpy(force=True) if isinstance(y, Tensor) else np.asarray(y)
@@ -66,8 +73,8 @@ def _as_they_are(values: np.ndarray, estimator: Any) -> Tensor:
     if values.dtype.kind == "b" or (values.dtype.kind in "iuf" and _whole(values)):
         return torch.from_numpy(values.astype(np.int64))
     raise ConfigurationError(
-        f"{type(estimator).__name__}: its classes are {shown(values.flat[0])} and the like, and it"
-        " has no classes_ that say their order",
+        f"{type(estimator).__name__}: its classes are {shown(values.tolist()[0])} and the like, and"
+        " it has no classes_ that say their order",
         hint="Let y be whole numbers from 0 on, or let fit set classes_, sorted.",
     )
 
@@ -83,8 +90,9 @@ def _positions(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     strange = classes[found] != values
     if strange.any():
         raise ConfigurationError(
-            f"class {shown(values[strange].flat[0])} is none of those that were trained on:"
-            f" {', '.join(map(str, classes[:20]))}"
+            f"class {shown(values[strange].tolist()[0])} is none of those that were trained on:"
+            f" {listed(classes)}",
+            hint="Let the training data have samples of each class.",
         )
     places_of: np.ndarray = found.astype(np.int64)
     return places_of

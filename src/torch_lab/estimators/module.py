@@ -13,11 +13,18 @@ from torch.optim import Optimizer
 from torch_lab.errors import ConfigurationError
 from torch_lab.estimators import losses, naming, scoring
 from torch_lab.estimators.arrays import rows
+from torch_lab.estimators.collecting import require_targets
 from torch_lab.estimators.fitting import Fitter
 from torch_lab.estimators.model import EstimatorModel
 from torch_lab.modules import TrainLabModule, pairs
 from torch_lab.modules.lab import OutputTransform
 from torch_lab.modules.merging import AnyMetric
+
+_LOADERS = {
+    "train": "train_dataloaders",
+    "validate": "val_dataloaders",
+    "test": "test_dataloaders",
+}
 
 
 class _Steps(Optimizer):
@@ -64,6 +71,11 @@ class EstimatorModule(TrainLabModule):
         """Be trained by `fitter`, each step of it within `around`."""
         self._fitter, self._around = fitter, around or nullcontext
 
+    def require_counted(self, y: Any) -> None:
+        """Refuse targets that a metric of classes doesn't count."""
+        if self.model.task == "classifier":
+            scoring.require_counted(self._stages["train"].metrics, y)
+
     @property
     def way(self) -> str:
         """How the estimator is trained, in words; nothing before that is known."""
@@ -92,6 +104,8 @@ class EstimatorModule(TrainLabModule):
         step: dict[str, Any] = {"y_pred": y_pred, "md": md}
         if "y" in md:
             self._compare(stage, x, y_pred, md, step)
+        elif naming.needs_targets(self.model.estimator):
+            require_targets(self.model.estimator, x, md, _LOADERS[stage])
         elif (loss := losses.of_none(self.model.estimator, x)) is not None:
             step["loss"] = loss
             self._record_loss(stage, loss, {}, rows(x))

@@ -38,7 +38,7 @@ def is_estimator(value: object) -> bool:
 def task_of(estimator: Any, *, floating: bool | None = None) -> Task:
     """What it predicts; for a class that doesn't say, `floating` is whether its targets are."""
     tags = _tags(estimator)
-    told = getattr(tags, "estimator_type", None) or getattr(estimator, "_estimator_type", None)
+    told = _told(tags, estimator)
     if told in ("classifier", "regressor"):
         return "classifier" if told == "classifier" else "regressor"
     if tags is not None or told is not None:
@@ -48,6 +48,11 @@ def task_of(estimator: Any, *, floating: bool | None = None) -> Task:
     if floating is None:
         return "other"
     return "regressor" if floating else "classifier"
+
+
+def needs_targets(estimator: Any) -> bool:
+    """Whether it says of itself that it predicts classes or values: it can't be fitted without."""
+    return _told(_tags(estimator), estimator) in ("classifier", "regressor")
 
 
 def takes_rows(estimator: Any) -> bool:
@@ -60,6 +65,10 @@ def takes_rows(estimator: Any) -> bool:
     if inputs is None:
         return type(estimator).__module__.partition(".")[0] in ("lightgbm", "catboost", "xgboost")
     return bool(inputs.two_d_array and not inputs.three_d_array)
+
+
+def _told(tags: Any, estimator: Any) -> Any:
+    return getattr(tags, "estimator_type", None) or getattr(estimator, "_estimator_type", None)
 
 
 def _tags(estimator: Any) -> Any:

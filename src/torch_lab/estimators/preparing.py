@@ -11,7 +11,7 @@ from torch_lab.errors import ConfigurationError, UsageError
 from torch_lab.estimators import fitting, naming
 from torch_lab.estimators.arrays import rows
 from torch_lab.estimators.classes import classes_of
-from torch_lab.estimators.collecting import Limit, Whole, collected, single
+from torch_lab.estimators.collecting import Limit, Whole, collected, require_targets, single
 from torch_lab.estimators.fitting import Fitter
 from torch_lab.estimators.module import EstimatorModule
 from torch_lab.estimators.tables import Table, table_loader
@@ -45,6 +45,8 @@ def prepared(
     if now.limited and fitting.goes_in_passes(module.model.estimator, init):
         configuration, fitter = _streamed(configuration, now)
     else:
+        if now.limited:
+            fitting.require_epochs(module.model.estimator, init)
         configuration, fitter = _at_hand(configuration, init, now)
         init["max_epochs"] = fitter.epochs
     now.say(f"{naming.name_of(module.model.estimator)} is {fitter.line}")
@@ -118,12 +120,16 @@ def _at_hand(configuration: Any, init: dict[str, Any], now: Circumstances) -> tu
         "train_dataloaders",
         in_order=overfit is not None,
     )
+    require_targets(module.model.estimator, x, md, "train_dataloaders")
+    if "y" in md:
+        module.require_counted(md["y"])
     loaders = {"train_dataloaders": table_loader(x, md, whole=True)}
     held: Whole | None = None
     if configuration.val_dataloaders is None or limits["val"] == 0:
         init["limit_val_batches"] = limits["val"]
     elif fitting.by_rounds(module.model.estimator, rows(x)):
         held = _held(configuration.val_dataloaders, now.seed, limits["val"])
+        require_targets(module.model.estimator, *held, "val_dataloaders")
         loaders["val_dataloaders"] = table_loader(*held, whole=True)
     else:
         init["limit_val_batches"] = limits["val"]

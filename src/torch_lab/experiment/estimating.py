@@ -38,7 +38,7 @@ def problems(result: Mapping[Any, Any]) -> Iterator[str]:
             continue
         if result.get(loaders) is not None:
             yield f"{key}: it stands in for {loaders}; remove one of them"
-        if problem := _table_problem(key, result[key]):
+        if problem := _table_problem(key, result[key], result["estimator"]):
             yield f"{key}: {problem}"
     function = result.get("loss_function")
     if function is not None and (isinstance(function, type) or not callable(function)):
@@ -52,7 +52,7 @@ def _no_estimator(value: object) -> str:
     return f"{expected}, got a {type(value).__module__}.{type(value).__qualname__}"
 
 
-def _table_problem(key: str, value: Any) -> str | None:
+def _table_problem(key: str, value: Any, estimator: Any) -> str | None:
     predicting = key == "predict_data"
     pair = isinstance(value, tuple) and len(value) == 2
     if not pair:
@@ -62,9 +62,22 @@ def _table_problem(key: str, value: Any) -> str | None:
     if _length(x) is None:
         return f"expected an array of samples first, got a {type(x).__name__}"
     for name, column in columns.items():
-        if _length(column) != _length(x):
-            there = _length(column)
+        if (there := _length(column)) is None:
+            return f"expected an array of {_length(x)} values as {name}, got {_shown(column)}"
+        if there != _length(x):
             return f"{_length(x)} samples in X, and {there} in {name}"
+    return None if predicting else _lack(x, columns, estimator)
+
+
+def _lack(x: Any, columns: Mapping[str, Any], estimator: Any) -> str | None:
+    """What a table of the right form has nothing of."""
+    from torch_lab.estimators import naming
+
+    if _length(x) == 0:
+        return "there are no samples in it"
+    needed = naming.is_estimator(estimator) and naming.needs_targets(estimator)
+    if needed and "y" not in columns:
+        return f"there is no y in it, which {naming.name_of(estimator)} needs"
     return None
 
 

@@ -9,6 +9,15 @@ from torch_lab.estimators.fitting.choosing import (
     choose,
     goes_in_passes,
     passes,
+    require_epochs,
 )
 
-__all__ = ["Fitter", "Held", "by_rounds", "choose", "goes_in_passes", "passes"]
+__all__ = [
+    "Fitter",
+    "Held",
+    "by_rounds",
+    "choose",
+    "goes_in_passes",
+    "passes",
+    "require_epochs",
+]

@@ -37,7 +37,8 @@ class Boosting:
     """Rounds of XGBoost, which go on where they were cut.
 
     Rounds that draw at random can't go on from a model: those before the cut are boosted again,
-    without being looked at, and come out the same.
+    without being looked at, and come out the same: after those of another run, if it began with
+    its estimator.
     """
 
     interruptible = False
@@ -73,14 +74,15 @@ class Boosting:
             held, known = self._validation
             y = arrays.targets_for(known["y"])
             options = {"eval_set": [(arrays.given_to(estimator, held), y)], "verbose": False}
-        rounds = self._schedule.rounds
-        if done > base and not base and _draws(estimator):
-            self._say(
-                f"its rounds draw at random: the first {plural(done, 'round')} are boosted again"
-            )
-        elif done:
+        own, again = done - base, False
+        if own and _draws(estimator):
+            again = not base or _can_be_cut(estimator)
+            self._say(_about_draws(own, again))
+        if again and base:
+            options["xgb_model"] = estimator.get_booster()[:base]
+        elif done and not again:
             options["xgb_model"] = estimator.get_booster()
-            rounds -= done - base
+        rounds = self._schedule.rounds - (0 if again else own)
         return _Fit(estimator, rounds, lambda: fit(estimator, x, md, **options))
 
     def close(self) -> None:
@@ -97,10 +99,28 @@ def _rounds(estimator: Any) -> int:
 
 def _draws(estimator: Any) -> bool:
     """Whether a round depends on more than the model before it."""
-    params = {**estimator.get_params(), **(estimator.get_params().get("kwargs") or {})}
+    params = _params(estimator)
     drawn = any(params.get(name) not in (None, 0, 1) for name in _DRAWING)
     stateful = params.get("early_stopping_rounds") or params.get("callbacks")
     return bool(drawn or stateful or params.get("booster") == "dart")
+
+
+def _can_be_cut(estimator: Any) -> bool:
+    """Whether its first rounds are what they were before more were added: dart weighs all anew."""
+    return _params(estimator).get("booster") in (None, "gbtree")
+
+
+def _params(estimator: Any) -> dict[str, Any]:
+    return {**estimator.get_params(), **(estimator.get_params().get("kwargs") or {})}
+
+
+def _about_draws(own: int, again: bool) -> str:
+    if again:
+        return f"its rounds draw at random: {plural(own, 'round')} so far, boosted again"
+    return (
+        "its rounds depend on more than those before, and it began with another run's, which can't"
+        " be had back: it goes on, but not exactly"
+    )
 
 
 class _Fit:

@@ -84,6 +84,12 @@ def by_rounds(estimator: Any, samples: int) -> bool:
     return is_booster(estimator) or grows(estimator, samples) is not None
 
 
+def require_epochs(estimator: Any, init: Mapping[str, Any]) -> None:
+    """Refuse limits of what has no epochs however many samples there are."""
+    if not by_rounds(estimator, samples=0):
+        _refuse_limits(estimator, init)
+
+
 def choose(
     model: EstimatorModel,
     init: Mapping[str, Any],
