@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torch_lab.errors import CheckpointMismatch, ConfigurationError
 from torch_lab.estimators import arrays, labels, naming
+from torch_lab.estimators.margins import Margins
 
 
 class EstimatorModel(nn.Module):
@@ -28,6 +29,7 @@ class EstimatorModel(nn.Module):
         self.say: Callable[[str], None] = print
         self.task: naming.Task = naming.task_of(estimator)
         self._state: Tensor | None = None
+        self.margins: Margins | None = None  # while what is trained predicts again and again
         self._written: set[str] = set()  # what this process itself has saved
         self._said: set[str] = set()
 
@@ -35,7 +37,7 @@ class EstimatorModel(nn.Module):
         """Probabilities (N, C) where the estimator has them, else its classes or values (N,)."""
         given = arrays.given_to(self.estimator, x)
         try:
-            predicted = self._predicted(given)
+            predicted = self._predicted(x, given)
         except Exception as error:  # any: only one that says "not fitted" is told otherwise
             if type(error).__name__ == "NotFittedError" and not self.fitted:
                 raise ConfigurationError(
@@ -47,15 +49,19 @@ class EstimatorModel(nn.Module):
             self.say_once(f"{naming.name_of(self.estimator)} predicts NaN for some samples")
         return predicted
 
-    def _predicted(self, x: Any) -> Tensor:
+    def _predicted(self, x: Any, given: Any) -> Tensor:
         if self.task == "classifier" and hasattr(self.estimator, "predict_proba"):
-            found = self.estimator.predict_proba(x)
+            found = self._asked("predict_proba", x, given)
             return labels.probabilities(found, getattr(self.estimator, "classes_", None))
-        found = self.estimator.predict(x)
-        values = np.asarray(found)
+        values = np.asarray(self._asked("predict", x, given))
         if self.task == "regressor" or (self.task == "other" and values.dtype.kind == "f"):
             return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
         return labels.encoded(values, self.estimator)
+
+    def _asked(self, method: str, x: Any, given: Any) -> Any:
+        if self.margins is not None:
+            return self.margins.predicted(self.estimator, method, x, given)
+        return getattr(self.estimator, method)(given)
 
     def meet(self, y: Any) -> None:
         """Learn from targets what a class predicts that doesn't say so itself."""

@@ -14,6 +14,7 @@ from typing import Any
 from torch_lab.estimators import arrays
 from torch_lab.estimators.fitting.at_once import fit
 from torch_lab.estimators.fitting.rounds import Schedule
+from torch_lab.estimators.margins import Margins
 from torch_lab.estimators.model import EstimatorModel
 from torch_lab.utils.text import plural
 
@@ -64,6 +65,7 @@ class Boosting:
         until = self._schedule.until(epoch, done)
         if self._fit is None:
             self._fit = self._begun(x, md, done)
+            self._model.margins = Margins()
         planned = self._schedule.base + self._schedule.rounds
         return self._fit.go_on(until) and _rounds(self._model.estimator) < planned
 
@@ -87,6 +89,7 @@ class Boosting:
 
     def close(self) -> None:
         """End the thread, if one is waiting."""
+        self._model.margins = None
         if self._fit is not None:
             self._fit.close()
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_lab.estimators.fitting.at_once import fit
+from torch_lab.estimators.margins import Margins
 from torch_lab.estimators.model import EstimatorModel
 from torch_lab.utils.text import plural
 
@@ -67,6 +68,7 @@ class Growing:
     def step(self, x: Any, md: Mapping[str, Any], epoch: int) -> bool:
         """Grow to what the epoch ends with."""
         estimator = self._model.estimator
+        self._model.margins = self._model.margins or Margins()
         until = self._schedule.until(epoch, members(estimator))
         changed = {"warm_start": True, self._parameter: until}
         before = {name: estimator.get_params()[name] for name in changed}
@@ -78,7 +80,8 @@ class Growing:
         return members(estimator) < until
 
     def close(self) -> None:
-        """Nothing is open."""
+        """What the rounds have summed up to is of no more use."""
+        self._model.margins = None
 
 
 def members(estimator: Any) -> int:

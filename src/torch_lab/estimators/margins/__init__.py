@@ -1,0 +1,7 @@
+"""Predictions of growing ensembles by what is new in them."""
+
+from __future__ import annotations
+
+from torch_lab.estimators.margins.sums import Margins
+
+__all__ = ["Margins"]
