@@ -146,7 +146,7 @@ class TestFailingToSave:
         self.check(path, f"checkpoint {draft} is not there")
 
     def test_a_refusal_at_the_last_moment(self, path: Path) -> None:
-        draft = files.write_draft(CONTENTS, path)
+        draft = files.write_draft(files.encoded(CONTENTS), path)
         with pytest.raises(ZeroDivisionError):
             files.publish(draft, path, before_replace=lambda: 1 / 0)  # type: ignore[arg-type]
         assert everything_in(path.parent) == [path.name]

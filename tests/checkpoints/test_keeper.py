@@ -47,7 +47,7 @@ class Run:
 
     def save(self, batch: int, *, best: bool = False, wait: bool = True) -> Path:
         point = SavePoint(batch, batch, batch // 10, {"loss/validate": 1 / batch}, best)
-        draft = files.write_draft(contents(point), self.keeper.path(batch))
+        draft = files.write_draft(files.encoded(contents(point)), self.keeper.path(batch))
         self.keeper.finish(draft, point)
         if wait:
             self.keeper.wait()
@@ -205,7 +205,7 @@ class TestFailing:
 
     def test_another_process_took_the_run(self, saved: Run) -> None:
         point = SavePoint(2, 2, 0, {})
-        draft = files.write_draft(contents(point), saved.keeper.path(2))
+        draft = files.write_draft(files.encoded(contents(point)), saved.keeper.path(2))
         saved.directory.lock.write_text("another's")
         saved.keeper.finish(draft, point)
         with pytest.raises(LockLost):

@@ -32,6 +32,10 @@ CONFIGURATION = """
     from torchmetrics.classification import MulticlassAccuracy
 
     from torch_lab.data import DataLoader
+    from torch_lab.engine import thrift
+
+    if "PAUSE" in os.environ:  # so that how long a save takes doesn't matter
+        thrift._PAUSE = float(os.environ["PAUSE"])
 
 
     class Cut(pl.Callback):
@@ -55,6 +59,8 @@ CONFIGURATION = """
         if kind.startswith("xgb"):
             from xgboost import XGBClassifier
 
+            if kind == "xgb-eager":
+                return XGBClassifier(n_estimators=40, learning_rate=2.0, n_jobs=1)
             sampled = 0.5 if kind == "xgb-drawing" else None
             return XGBClassifier(n_estimators=6, n_jobs=1, subsample=sampled)
         if kind == "gb":
@@ -101,6 +107,7 @@ CONFIGURATION = """
 SCRIPT = """
     hparams = {"config": {"kind": "logistic", "patience": 0}, "checkpoint": {"every_n_steps": 2}}
     """
+SPARING = ("patience=2", "checkpoint.every_n_steps=None")
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +147,13 @@ def record(run: Path) -> dict:
     return json.loads((run / "run.json").read_text())
 
 
-def probabilities(run: Path, kind: str) -> np.ndarray:
-    """What the estimator in a run's last checkpoint predicts."""
-    file = next(each["file"] for each in record(run)["checkpoints"] if each["name"] == "last")
+def kept(run: Path) -> dict[str, dict]:
+    return {each["name"]: each for each in record(run)["checkpoints"]}
+
+
+def probabilities(run: Path, kind: str, name: str = "last") -> np.ndarray:
+    """What the estimator in a run's checkpoint predicts."""
+    file = kept(run)[name]["file"]
     state = torch.load(run / file, weights_only=True)["state_dict"]["_extra_state"]
     made = runpy.run_path(str(run.parents[2] / FOLDER / "__main__.py"))["estimator"](kind)
     rows = np.random.default_rng(1).normal(size=(200, 6)).astype("float32")
@@ -197,8 +208,7 @@ def test_at_once_a_run_cut_before_its_end_is_trained_from_the_start(cut):
 
 def test_early_stopping_keeps_the_best_round(cut):
     run = cut.train("kind=hgb", "patience=2", "trainer.init.max_epochs=40")
-    kept = {each["name"]: each for each in record(run)["checkpoints"]}
-    best, last = kept["best"], kept["last"]
+    best, last = kept(run)["best"], kept(run)["last"]
     assert last["batch"] == best["batch"] + 2 < 40
     values = [
         json.loads(line)
@@ -208,6 +218,40 @@ def test_early_stopping_keeps_the_best_round(cut):
     shown = [each.get("values", {}) for each in values]
     losses = [each["loss/validate"] for each in shown if "loss/validate" in each]
     assert min(losses) == losses[best["batch"] - 1]
+
+
+@pytest.mark.parametrize("kind", ["hgb", "xgb-eager"])
+def test_what_is_saved_rarely_has_its_best_and_its_last(cut, kind):
+    whole = cut.train(f"kind={kind}", "patience=2", "checkpoint.keep=100")
+    each = [e["batch"] for e in record(whole)["checkpoints"] if e["name"].startswith("step")]
+    assert each == list(range(1, len(each) + 1))
+    best = len(each) - 2
+    assert best > 1
+    run = cut.train(f"kind={kind}", *SPARING, PAUSE="1e9")
+    assert {name: e["batch"] for name, e in kept(run).items()} == {
+        f"step-{best}": best,
+        f"step-{len(each)}": len(each),
+        "best": best,
+        "last": len(each),
+    }
+    assert kept(run)["best"]["metrics"] == kept(whole)["best"]["metrics"]
+    for name in ("best", "last"):
+        assert np.array_equal(probabilities(run, kind, name), probabilities(whole, kind, name))
+    _cut_after_the_best(cut, kind, best, whole)
+
+
+def _cut_after_the_best(cut: Cuts, kind: str, best: int, whole: Path) -> None:
+    """A signal has all saved; after a kill the rounds since the last save come once more."""
+    at = {"CUT": str(best + 1), "PAUSE": "1e9"}
+    stopped = cut.train(f"kind={kind}", *SPARING, status=143, BY="SIGTERM", **at)
+    assert (kept(stopped)["best"]["batch"], kept(stopped)["last"]["batch"]) == (best, best + 1)
+    killed = cut.train(f"kind={kind}", *SPARING, status=-signal.SIGKILL, **at)
+    assert kept(killed).keys() == {"step-1", "best", "last"}
+    for run in (stopped, killed):
+        cut.do("train", "--resume", run.name, PAUSE="1e9")
+        assert record(run)["metrics"] == record(whole)["metrics"]
+        assert (run / kept(run)["best"]["file"]).name == f"step-{best}.ckpt"
+        assert np.array_equal(probabilities(run, kind), probabilities(whole, kind))
 
 
 def test_a_quick_check_takes_as_many_batches_as_it_is_told(cut):

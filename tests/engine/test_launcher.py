@@ -19,7 +19,7 @@ from pytorch_lightning.strategies import (
 )
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from torch_lab.engine import lightning, savepoints
+from torch_lab.engine import lightning, saves
 from torch_lab.engine.plugins import SafeCheckpointIO
 from torch_lab.engine.ranks import Lead
 from torch_lab.engine.stop import StopRequest
@@ -128,7 +128,7 @@ def test_a_draft_of_a_strategy_that_hands_no_options_on(tmp_path: Path) -> None:
     made.strategy.checkpoint_io = files
     assert not lightning.shards(made)
     made.strategy.__class__ = type("Sharded", (DDPStrategy, FSDPStrategy), {})
-    with savepoints._riding_along(made, draft := savepoints.Draft(wanted=True)) as options:
+    with saves.riding_along(made, draft := saves.Draft(wanted=True)) as options:
         assert options is None
         files.save_checkpoint({"state_dict": {}}, tmp_path / "step-1.ckpt")
     assert draft.path is not None

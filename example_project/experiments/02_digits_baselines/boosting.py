@@ -1,4 +1,4 @@
-"""scikit-learn's gradient boosting: trained in rounds, logged and saved every three."""
+"""scikit-learn's gradient boosting: trained in rounds, each of them logged."""
 
 from __future__ import annotations
 

@@ -25,6 +25,9 @@ class RunCheckpoint(pl.Callback):
     one with the lowest validation loss. What is left open comes from hparams' checkpoint section,
     then from the project's settings.
 
+    Checkpoints of an estimator whose rounds are shorter than a save wait for a while, unless
+    `every_n_steps` asks for them.
+
     An experiment that has none, but a ModelCheckpoint with a `monitor`, has the best by that one.
 
     A ModelCheckpoint beside it writes to the same folder; where it would take the name of one of
@@ -144,6 +147,11 @@ class RunCheckpoint(pl.Callback):
     def take(self, batch: int) -> bool:
         """Note that a checkpoint is being made at `batch`; returns whether it is the best."""
         self._saved_batch, self._saved_at = batch, time.monotonic()
+        best, self._improved = self._improved, False
+        return best
+
+    def put_off(self) -> bool:
+        """Note that the save which is due is made later; returns whether this is the best."""
         best, self._improved = self._improved, False
         return best
 

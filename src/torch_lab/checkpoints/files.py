@@ -26,6 +26,7 @@ from torch_lab.errors import (
 )
 from torch_lab.store.failures import store_error
 from torch_lab.utils.files import fsync_directory
+from torch_lab.utils.later import Later
 
 _LOSSY = tuple(  # for people; torch-lab never reads them back
     f"{owner}{name}"
@@ -68,25 +69,38 @@ class _Stream:
         self._file.flush()
 
 
-def write_draft(checkpoint: dict[str, Any], path: Path, *, lossy: bool = False) -> Path:
-    """Stream `checkpoint` to a temporary file beside `path`; `publish` puts it in place.
-
-    The folder above `path`'s own has to be there: where it was deleted, nothing is made anew.
-    """
-    contents = {
+def encoded(checkpoint: dict[str, Any], *, lossy: bool = False) -> dict[str, Any]:
+    """`checkpoint` as it is written."""
+    return {
         key: plain.encode(value, f"checkpoint[{key!r}]", lossy=lossy or key in _LOSSY)
         for key, value in checkpoint.items()
     }
+
+
+def write_draft(contents: dict[str, Any], path: Path) -> Path:
+    """Stream what `encoded` returned to a temporary file beside `path`; `publish` puts it in place.
+
+    The folder above `path`'s own has to be there: where it was deleted, nothing is made anew.
+    """
     draft = path.parent / f".{path.name}.{os.getpid()}.tmp"
     with writing(path):
         path.parent.mkdir(exist_ok=True)
         try:
             with draft.open("wb") as file:
-                _stream(plain.lean(contents), file)
+                _stream(plain.lean(_made(contents)), file)
         except BaseException:  # a signal too; raised again
             discard(draft)
             raise
     return draft
+
+
+def _made(contents: dict[str, Any]) -> dict[str, Any]:
+    """With the weights that were left for later."""
+    weights = contents.get("state_dict")
+    if not isinstance(weights, dict) or not any(type(each) is Later for each in weights.values()):
+        return contents
+    made = {name: each.make() if type(each) is Later else each for name, each in weights.items()}
+    return contents | {"state_dict": made}
 
 
 def discard(draft: Path) -> None:
@@ -134,7 +148,8 @@ def save(
     """Write a checkpoint that is either whole under its name or not there; returns its sha256."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return publish(write_draft(checkpoint, path, lossy=lossy), path, before_replace=before_replace)
+    draft = write_draft(encoded(checkpoint, lossy=lossy), path)
+    return publish(draft, path, before_replace=before_replace)
 
 
 def verify(path: Path, sha256: str | None = None) -> str:

@@ -21,6 +21,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from torch_lab.errors import CheckpointDamaged, SaveFailed
+from torch_lab.utils.later import Later
 
 TAG = "__torch_lab__"
 
@@ -37,6 +38,7 @@ _AS_THEY_ARE = (
     torch.Size,
     torch.Tensor,
     torch.nn.Parameter,
+    Later,
 )
 _FACTORIES: dict[str, Callable[[], Any]] = {
     factory.__name__: factory

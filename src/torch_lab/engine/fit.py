@@ -27,8 +27,10 @@ from torch_lab.engine.inputs import Inputs
 from torch_lab.engine.ledger import Ledger
 from torch_lab.engine.logger import RunLogger
 from torch_lab.engine.ranks import Ranks
-from torch_lab.engine.savepoints import SavePoints, Saver
+from torch_lab.engine.savepoints import SavePoints
+from torch_lab.engine.saves import Saver
 from torch_lab.engine.stop import StopRequest
+from torch_lab.engine.thrift import Thrift
 from torch_lab.errors import ConfigurationError
 from torch_lab.experiment import Configuration
 from torch_lab.experiment.estimating import holds_estimator
@@ -248,6 +250,7 @@ def _trainer(
         setting.say,
         setting.ranks,
         accounts,
+        _thrift(configuration.module),
     )
     if setting.drill is not None:
         init, savepoints.witness = _watched(init, callbacks, setting.drill, setting.directory)
@@ -269,6 +272,11 @@ def _trainer(
         if each is not logger:  # run.json has them
             each.log_hyperparams(dict(hparams.config))
     return trainer
+
+
+def _thrift(module: Any) -> Thrift:
+    """A network's saves never wait: its weights are changed where they are."""
+    return Thrift(module.model.freezing if holds_estimator(module) else None)
 
 
 _LOCAL = (CSVLogger, TensorBoardLogger)

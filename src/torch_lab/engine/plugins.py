@@ -12,7 +12,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 
 from torch_lab.checkpoints import files
 from torch_lab.checkpoints.weights import weights_of
-from torch_lab.engine.savepoints import Draft
+from torch_lab.engine.saves import Draft
 from torch_lab.errors import CheckpointMismatch
 from torch_lab.modules.weights import own_names
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,38 +12,19 @@ from pytorch_lightning.plugins.precision import DoublePrecision
 
 from torch_lab.callbacks import EpochProgress, NanMonitor, RunCheckpoint
 from torch_lab.checkpoints import plain
-from torch_lab.checkpoints.files import write_draft
-from torch_lab.checkpoints.keeper import SavePoint
 from torch_lab.engine import crash, finders, lightning, monitors, state
 from torch_lab.engine.accounts import Accounts
 from torch_lab.engine.ledger import Ledger
 from torch_lab.engine.ranks import NOTHING, Lead, Ranks
+from torch_lab.engine.saves import Saver, Saves
 from torch_lab.engine.stop import StopRequest
+from torch_lab.engine.thrift import Thrift
 from torch_lab.errors import CheckpointMismatch, ConfigurationError, SaveFailed
 from torch_lab.recording.live import Position
 from torch_lab.utils import twins
 from torch_lab.utils.text import plural
 
 FORMAT = 1
-
-
-class Saver(Protocol):
-    """What becomes of a checkpoint; on ranks other than 0, and in bare use, nothing does."""
-
-    def path(self, batch: int) -> Any:
-        """Where the checkpoint of `batch` belongs."""
-
-    def finish(self, draft: Any, point: SavePoint) -> None:
-        """Publish what was written."""
-
-    def keep_crash(self, contents: dict[str, Any], point: SavePoint) -> None:
-        """Write what an exception left behind."""
-
-    def raise_if_failed(self) -> None:
-        """Raise a failure of an earlier `finish`."""
-
-    def wait(self) -> None:
-        """Return when everything is on disk."""
 
 
 class Witness(Protocol):
@@ -60,19 +40,6 @@ class Witness(Protocol):
         """See the state that a resumed run goes on with."""
 
 
-class Draft:
-    """Rides along with Trainer.save_checkpoint: the file is written but not yet named."""
-
-    def __init__(self, *, wanted: bool) -> None:
-        self.wanted = wanted
-        self.path: Any = None
-
-    def write(self, checkpoint: dict[str, Any], path: Any) -> None:
-        """Called by the checkpoint plugin on the rank that writes."""
-        if self.wanted:
-            self.path = write_draft(checkpoint, path)
-
-
 class SavePoints(pl.Callback):
     """Saves, stops and goes on at boundaries; `in_batch` numbers the batch that rows belong to."""
 
@@ -86,6 +53,7 @@ class SavePoints(pl.Callback):
         say: Callable[[str], None] = print,
         ranks: Ranks | None = None,
         accounts: Accounts | None = None,
+        thrift: Thrift | None = None,
     ) -> None:
         self.accounts = accounts or Accounts(Ledger(say=say))
         self.ranks: Ranks = ranks or Lead(stop)
@@ -99,7 +67,7 @@ class SavePoints(pl.Callback):
         self._monitors_known = False
         self._trainer: pl.Trainer | None = None
         self._pristine = state.Pristine()
-        self._saving: SavePoint | None = None
+        self._saves = Saves(policy, saver, self.accounts, thrift or Thrift())
         self._loaded: Mapping[str, Any] | None = None
         self._found: dict[str, Any] = {}
         self._searching = False
@@ -185,7 +153,7 @@ class SavePoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what Lightning leaves out; on every rank, since each has its own."""
-        point = self._saving
+        point = self._saves.point
         own = state.capture(trainer, self._pristine) | {"ledger": self.accounts.state()}
         self.accounts.gathered(ranks := state.gathered(own))
         checkpoint["torch_lab"] = {
@@ -306,8 +274,11 @@ class SavePoints(pl.Callback):
         cut = self.witness is not None and self.witness.at_boundary(trainer, batch)
         wish = self.ranks.wishes(batch, time_is_up=self._policy.time_is_up())
         due = self._policy.due(trainer, batch, epoch_end=epoch_end)  # also where a signal came
-        if wish.signum or wish.save or due or cut:
+        if wish.signum or wish.save or cut or (due and not self._saves.may_wait()):
             self.save(trainer)
+        elif due:
+            self._look()
+            self._saves.hold(trainer, batch)
         if wish is not NOTHING:
             self.ranks.settled()
         if (wish.signum or cut) and self._saver is not None:
@@ -333,6 +304,8 @@ class SavePoints(pl.Callback):
     def ending(self) -> None:
         """What is recorded from here on belongs to the last boundary: a run that is resumed from
         there trains no more, and doesn't record it again."""
+        if self._saves.owes and self._trainer is not None:
+            self.save(self._trainer)
         self.in_batch = self.batches
         self._ending, self._recorded_at_end = True, False
         self.accounts.settle()
@@ -360,45 +333,14 @@ class SavePoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Make a checkpoint of this boundary; called on every rank."""
+        self._look()
+        self._saves.save(trainer, self.batches)
+
+    def _look(self) -> None:
+        """Before a state is kept: are signals still ours, and are the losses numbers?"""
         self._stop.take_back()
         if self._nan is not None:
             self._nan.check()
-        self._saving = point = SavePoint(
-            batch=self.batches,
-            step=trainer.global_step,
-            epoch=trainer.current_epoch,
-            metrics=_numbers(trainer.callback_metrics),
-            best=self._policy.take(self.batches),
-        )
-        draft = Draft(wanted=self._saver is not None)
-        try:
-            if self._saver is not None:
-                self._saver.wait()  # two saves never overlap
-            target = self._saver.path(self.batches) if self._saver else "unused"
-            with _riding_along(trainer, draft) as options:
-                trainer.save_checkpoint(target, storage_options=options)
-        except SaveFailed:
-            if self._saver is not None:
-                self._saver.path(self.batches)  # raises where the run is gone: that is why, then
-            raise
-        finally:
-            self._saving = None
-        if self._saver is not None:
-            self._saver.finish(draft.path, replace(point, ledger=self.accounts.recorded()))
-
-
-@contextmanager
-def _riding_along(trainer: pl.Trainer, draft: Draft) -> Iterator[Draft | None]:
-    """What save_checkpoint is to be given; sharded strategies take nothing, but write the whole."""
-    if not lightning.shards(trainer):
-        yield draft
-        return
-    files: Any = trainer.strategy.checkpoint_io
-    files.draft = draft
-    try:
-        yield None
-    finally:
-        files.draft = None
 
 
 def _refuse_unsavable(trainer: Any) -> None:
@@ -411,7 +353,3 @@ def _refuse_unsavable(trainer: Any) -> None:
             plain.encode(values, f"{owner}: its state_dict()")
         except SaveFailed as error:
             raise ConfigurationError(error.message, hint=error.hint) from None
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items() if value.numel() == 1}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from torch_lab.errors import CheckpointMismatch, ConfigurationError
 from torch_lab.estimators import arrays, labels, naming
+from torch_lab.estimators.freezing import frozen
 from torch_lab.estimators.margins import Margins
+from torch_lab.utils.later import Later
 
 
 class EstimatorModel(nn.Module):
@@ -29,6 +32,7 @@ class EstimatorModel(nn.Module):
         self.say: Callable[[str], None] = print
         self.task: naming.Task = naming.task_of(estimator)
         self._state: Tensor | None = None
+        self._freezing = False
         self.margins: Margins | None = None  # while what is trained predicts again and again
         self._written: set[str] = set()  # what this process itself has saved
         self._said: set[str] = set()
@@ -85,22 +89,37 @@ class EstimatorModel(nn.Module):
         """The estimator has been trained: what is saved next is made anew."""
         self.fitted, self._state = True, None
 
-    def get_extra_state(self) -> Tensor:
-        """The fitted estimator as bytes; none before it is fitted."""
-        from torch_lab.estimators import formats
+    @contextmanager
+    def freezing(self) -> Iterator[None]:
+        """Within, the state is kept as it is now, and made into bytes when it is written."""
+        self._freezing = True
+        try:
+            yield
+        finally:
+            self._freezing = False
 
+    def get_extra_state(self) -> Tensor | Later:
+        """The fitted estimator as bytes; none before it is fitted."""
         if not self.fitted:
             return torch.zeros(0, dtype=torch.uint8)
+        if self._state is None and self._freezing and (kept := frozen(self.estimator)) is not None:
+            return Later(lambda: self._bytes_of(kept))
         if self._state is None:
-            self._state = formats.dump(self.estimator)
-            if strangers := formats.strangers(self._state):
-                self.say_once(
-                    f"{naming.name_of(self.estimator)} has no safe format"
-                    f" ({', '.join(strangers[:3])}{', …' * (len(strangers) > 3)}):"
-                    " loading its checkpoints will need --trust"
-                )
-            self._written.add(_digest(self._state))
+            self._state = self._bytes_of(self.estimator)
         return self._state
+
+    def _bytes_of(self, estimator: Any) -> Tensor:
+        from torch_lab.estimators import formats
+
+        state = formats.dump(estimator)
+        if strangers := formats.strangers(state):
+            self.say_once(
+                f"{naming.name_of(estimator)} has no safe format"
+                f" ({', '.join(strangers[:3])}{', …' * (len(strangers) > 3)}):"
+                " loading its checkpoints will need --trust"
+            )
+        self._written.add(_digest(state))
+        return state
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take the estimator that `get_extra_state` has written."""

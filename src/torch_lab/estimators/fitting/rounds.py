@@ -1,8 +1,7 @@
 """Boosting, and other ensembles that grow: some rounds an epoch, and all of them in the end.
 
 The number of rounds is the estimator's own. Each has its epoch, or so many of them that there are
-`max_epochs`. Where hparams are silent there are at most 100, and 20 of what scikit-learn boosts:
-its ensembles are written tree by tree, at each epoch's end.
+`max_epochs`; where hparams are silent, at most 100.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from torch_lab.estimators.model import EstimatorModel
 from torch_lab.utils.text import plural
 
 MOST_EPOCHS = 100
-_MOST_GROWING = 20
 
 
 class Schedule:
@@ -61,7 +59,7 @@ class Growing:
         self._model = model
         self._parameter = parameter
         rounds = model.estimator.get_params()[parameter]
-        self._schedule = Schedule(rounds, max_epochs or _MOST_GROWING)
+        self._schedule = Schedule(rounds, max_epochs)
         self.epochs = self._schedule.epochs
         self.line = self._schedule.line
 
