@@ -1,7 +1,7 @@
 """What the same costs without torch-lab: Lightning alone, and a plain loop.
 
 python -m benchmarks.bare lightning|plain FOLDER      eight epochs of the small convolution net
-python -m benchmarks.bare forest|rounds FOLDER        an estimator, fitted and judged
+python -m benchmarks.bare forest|rounds|judged FOLDER an estimator, fitted and judged
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 from torch.utils.data import DataLoader
 
 from benchmarks.models import EPOCHS, convnet, estimator, image_loaders, scores
@@ -79,9 +79,7 @@ def forest(folder: Path) -> None:
     model = estimator("forest").fit(*train)
     for split, (x, y) in {"train": train, "validate": val}.items():
         predicted = torch.from_numpy(model.predict_proba(x)).float()
-        print(
-            {f"{name}/{split}": judged(metric, predicted, y) for name, metric in scores().items()}
-        )
+        print({f"{name}/{split}": judge(metric, predicted, y) for name, metric in scores().items()})
     skops.io.dump(model, folder / "forest.skops")
 
 
@@ -95,6 +93,29 @@ def rounds(folder: Path) -> None:
     model.save_model(folder / "rounds.ubj")
 
 
+def judged(folder: Path) -> None:
+    """Call `fit`, and after each round compute and print what `train` logs."""
+    import pytorch_lightning  # noqa: F401  what `train` imports
+    from xgboost import XGBClassifier
+    from xgboost.callback import TrainingCallback
+
+    splits = dict(zip(("train", "validate"), map(arrays, image_loaders()), strict=True))
+    metrics = {split: scores() for split in splits}
+
+    class Judge(TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            for split, (x, y) in splits.items():
+                predicted = torch.from_numpy(model.inplace_predict(x))
+                found = {name: judge(each, predicted, y) for name, each in metrics[split].items()}
+                loss = nll_loss(predicted.log(), torch.from_numpy(y))
+                print(epoch, split, found, float(loss))
+            return False
+
+    model: XGBClassifier = estimator("rounds").set_params(callbacks=[Judge()])
+    model.fit(*splits["train"])
+    model.save_model(folder / "judged.ubj")
+
+
 def arrays(loader: DataLoader[Any]) -> tuple[Any, Any]:
     """All samples of a loader, a row each, and their targets."""
     batches = [(x.flatten(1), md["y"]) for x, md in loader]
@@ -102,10 +123,12 @@ def arrays(loader: DataLoader[Any]) -> tuple[Any, Any]:
     return x, y
 
 
-def judged(metric: Any, predicted: torch.Tensor, y: Any) -> float:
-    return float(metric(predicted, torch.from_numpy(y)))
+def judge(metric: Any, predicted: torch.Tensor, y: Any) -> float:
+    metric.reset()
+    metric.update(predicted, torch.from_numpy(y))
+    return float(metric.compute())
 
 
 if __name__ == "__main__":
-    subjects = {"lightning": lightning, "plain": plain, "forest": forest, "rounds": rounds}
-    subjects[sys.argv[1]](Path(sys.argv[2]))
+    subjects = (lightning, plain, forest, rounds, judged)
+    {each.__name__: each for each in subjects}[sys.argv[1]](Path(sys.argv[2]))
