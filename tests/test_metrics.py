@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.distributed
-import torch.multiprocessing
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric, MetricCollection
@@ -20,6 +20,7 @@ from torchmetrics.regression import MeanSquaredError
 
 from torch_lab.errors import ConfigurationError
 from torch_lab.metrics import MetricWrapper, PooledMean
+from zygote import Zygote
 
 
 def first_column(y_pred: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -292,9 +293,12 @@ def _in_process(rank: int, store: str, out: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_have_one_value(tmp_path: Path) -> None:
+def test_two_processes_have_one_value(tmp_path: Path, zygote: Zygote) -> None:
     store, out = str(tmp_path / "store"), str(tmp_path / "out")
-    torch.multiprocessing.spawn(_in_process, (store, out), nprocs=2)
+    log = tmp_path / "log"
+    words = [(str(rank), store, out) for rank in range(2)]
+    started = [zygote.start_script(Path(__file__), *each, cwd=tmp_path, log=log) for each in words]
+    assert [zygote.wait(pid) for pid in started] == [0, 0], log.read_text()
     data = batches(8, 3)
     y_pred, y = (torch.cat(column) for column in zip(*data, strict=True))
     whole, first = error(y_pred, y).item(), error(*first_column(y_pred, y)).item()
@@ -308,3 +312,7 @@ def test_standard_metrics_need_no_wrapper() -> None:
     wrapped = MetricWrapper(lambda y_pred, y: (y_pred.softmax(1), y), MulticlassAccuracy(3))
     y_pred, y = torch.randn(10, 3), torch.randint(3, (10,))
     assert torch.equal(metric(y_pred, y), wrapped(y_pred, y))
+
+
+if __name__ == "__main__":
+    _in_process(int(sys.argv[1]), *sys.argv[2:])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import pickle
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -32,6 +36,7 @@ from torch_lab.errors import CheckpointMismatch, ConfigurationError
 from torch_lab.metrics import MetricWrapper, PooledMean
 from torch_lab.modules import LabModule, TrainLabModule, load_weights, model_weights, stages
 from torch_lab.modules.stages import FLUSH_EVERY
+from zygote import Zygote
 
 pytestmark = [
     # What Lightning and torch say about themselves, or about loaders as small as these.
@@ -1174,9 +1179,11 @@ def error_rate(y_pred: Tensor, y: Tensor) -> Tensor:
     return (y_pred.argmax(1) != y).float().mean()
 
 
-@pytest.mark.filterwarnings("ignore")  # what Lightning says about two processes on one machine
-def test_two_processes_have_one_mean() -> None:
-    """Also where one of them has no batch at all, and with states that are lists."""
+COUNTS = {"train": (5, 7), "validate": (0, 12)}  # of samples, for each process
+PER_RANK = {stage: PerRank(seed, COUNTS[stage]) for seed, stage in enumerate(COUNTS, 1)}
+
+
+def _train_on_two(out: str) -> None:
     still = {"optimizer": SGD, "optimizer_kwargs": {"lr": 0.0}}
     metrics = {
         "accuracy": accuracy(),
@@ -1186,15 +1193,22 @@ def test_two_processes_have_one_mean() -> None:
     }
     lab = module(optimizer_config=still, loss_function=uneven_loss, metrics=metrics)
     fit, _ = trainer(
-        devices=2, strategy="ddp_spawn", max_epochs=1, logger=False, use_distributed_sampler=False
+        devices=2, strategy="ddp_fork", max_epochs=1, logger=False, use_distributed_sampler=False
     )
-    counts = {"train": (5, 7), "validate": (0, 12)}
-    data = {stage: PerRank(seed, counts[stage]) for seed, stage in enumerate(counts, 1)}
-    fit.fit(lab, *(DataLoader(each, batch_size=4) for each in data.values()))
+    loaders = (DataLoader(each, batch_size=4) for each in PER_RANK.values())
+    fit.fit(pickle.loads(pickle.dumps(lab)), *loaders)  # as processes that are spawned get it
     values = {name: value.item() for name, value in fit.callback_metrics.items()}
+    Path(out).write_text(json.dumps(values))
+
+
+def test_two_processes_have_one_mean(tmp_path: Path, zygote: Zygote) -> None:
+    """Also where one of them has no batch at all, and with states that are lists."""
+    out = tmp_path / "values.json"
+    zygote.script(Path(__file__), str(out), cwd=tmp_path, log=tmp_path / "log")
+    values = json.loads(out.read_text())
     net = model()
-    for stage, (first, _) in counts.items():
-        x, y = data[stage].data.x, data[stage].data.y
+    for stage, (first, _) in COUNTS.items():
+        x, y = PER_RANK[stage].data.x, PER_RANK[stage].data.y
         with torch.no_grad():
             expected = _over_samples([(net(x), y)])
             second = _over_samples([(net(x[first:]), y[first:])])["loss"]
@@ -1206,3 +1220,7 @@ def test_two_processes_have_one_mean() -> None:
         assert values[f"error/{stage}"] == pytest.approx(1 - expected["accuracy"], abs=1e-6)
         assert values[f"auroc/{stage}"] == pytest.approx(auroc.item(), abs=1e-6)
         assert values[f"mrr/{stage}"] == pytest.approx(mrr.item(), abs=1e-6)
+
+
+if __name__ == "__main__":
+    _train_on_two(sys.argv[1])

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import forked_ranks
+import forked_starters
 from helpers import argv, environment
 
 SYNC = ("lab", "sync")  # needs no torch, but clearml, which takes a second
@@ -67,9 +68,16 @@ class Zygote:
         self._syncing.discard(pid)
         return int(parent._ask({"do": "wait", "pid": pid}))
 
-    def run(self, *words: str | Path, cwd: Path, log: Path, status: int | None = 0) -> int:
+    def run(
+        self,
+        *words: str | Path,
+        cwd: Path,
+        log: Path,
+        status: int | None = 0,
+        env: Mapping[str, str] | None = None,
+    ) -> int:
         """Start a command, wait for it, and check its exit status."""
-        found = self.wait(self.start(*words, cwd=cwd, log=log))
+        found = self.wait(self.start(*words, cwd=cwd, log=log, env=env))
         if status is not None and found != status:
             raise AssertionError(f"{words}: exit {found}, expected {status}\n{log.read_text()}")
         return found
@@ -133,6 +141,7 @@ def _child(request: dict[str, Any]) -> NoReturn:
         _run(script)
 
     forked_ranks.prepare(run)
+    forked_starters.prepare()
     run()
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny_project import EXPERIMENT, HPARAMS, MAIN, RUN, Lab, Outcome
 
-from helpers import argv, environment, wait_for
+from helpers import wait_for
 
 WHERE = re.compile(
     r"\nrun directory: (?P<run>data/artifacts/\S+)\nconsole log:   (?P=run)/console\.log\n\Z"
@@ -523,16 +523,23 @@ def test_a_disk_that_becomes_full(lab: Lab, mounted: Path) -> None:
         assert record["status"] == "failed"
 
 
-def test_a_limit_on_the_size_of_files(lab: Lab) -> None:
-    words = ["prlimit", "--fsize=20000", *argv("train", HPARAMS, "-s", "width=64", "-s", "depth=3")]
-    if shutil.which("prlimit") is None:
-        pytest.skip("needs prlimit")
-    done = subprocess.run(
-        words, cwd=lab.root, env=environment(), capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "File too large\nRaise the limit on file sizes (ulimit -f)" in done.stderr
+LIMITED = """
+import resource
+from torch_lab.cli.main import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+main()
+"""
+
+
+def test_a_limit_on_the_size_of_files(lab: Lab, tmp_path: Path) -> None:
+    script, log = tmp_path / "limited.py", tmp_path / "log"
+    script.write_text(LIMITED)
+    words = ("train", HPARAMS, "-s", "width=64", "-s", "depth=3")
+    pid = lab.zygote.start_script(script, *words, cwd=lab.root, log=log)
+    assert lab.zygote.wait(pid) == 1
+    assert "Traceback" not in log.read_text()
+    assert "File too large\nRaise the limit on file sizes (ulimit -f)" in log.read_text()
     assert lab.newest().record["status"] == "failed"
     assert lab.newest().record["checkpoints"] == []
 

@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
+import forked_ranks
 from helpers import Project, StoredRun, names
 from zygote import Zygote
 
@@ -35,7 +36,8 @@ class Lab:
         log = self.project.root / "log.txt"
         log.unlink(missing_ok=True)
         try:
-            self.zygote.run(verb, *words, *sets, cwd=self.project.root, log=log, status=status)
+            root, forked = self.project.root, {forked_ranks.WANTED: str(log.with_name("ranks"))}
+            self.zygote.run(verb, *words, *sets, cwd=root, log=log, status=status, env=forked)
         finally:
             self.log = log.read_text()
 

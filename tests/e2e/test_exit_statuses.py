@@ -194,21 +194,24 @@ def test_no_thread_takes_signals_from_the_main_one(lab: Lab) -> None:
 # -- those that don't end it -----------------------------------------------------------------
 
 
-def test_a_hang_up_does_not_end_what_nohup_runs(lab: Lab) -> None:
-    process = subprocess.Popen(
-        ["nohup", *argv("train", HPARAMS, "-s", "pause=0.02")],
-        cwd=lab.root,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+NOHUP = """
+import signal
+from torch_lab.cli.main import main
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # all that nohup does, but for where output goes
+main()
+"""
+
+
+def test_a_hang_up_does_not_end_what_nohup_runs(lab: Lab, tmp_path: Path) -> None:
+    script, log = tmp_path / "nohup.py", tmp_path / "log"
+    script.write_text(NOHUP)
+    words = ("train", HPARAMS, "-s", "pause=0.02")
+    pid = lab.zygote.start_script(script, *words, cwd=lab.root, log=log)
     saved(lab, 2)
-    process.send_signal(signal.SIGHUP)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 0
-    assert "completed after 8 batches" in said
+    os.kill(pid, signal.SIGHUP)
+    assert lab.zygote.wait(pid) == 0
+    assert "completed after 8 batches" in log.read_text()
     assert lab.run(RUN).record["status"] == "completed"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_project import EXPERIMENT, HPARAMS, RUN, Lab, Outcome
 
+from forked_starters import FORKED
 from helpers import StoredRun, wait_for
 from terminal import CTRL_C, Terminal
 from torch_lab.tasks.many.rows import Row
@@ -138,7 +139,7 @@ def training(lab: Lab, name: str) -> Callable[[], StoredRun | None]:
 
 def test_ctrl_c_on_a_terminal(lab: Lab, zygote: Zygote):
     scripts = [variant(lab, name, **ENDLESS) for name in ("one", "two", "three")]
-    env = {"COLUMNS": "100", "LINES": "30"}
+    env = {"COLUMNS": "100", "LINES": "30"} | FORKED
     terminal = Terminal("train", *scripts, "-j", "2", cwd=lab.root, zygote=zygote, env=env)
     for name in ("00_tiny-one_v0", "00_tiny-two_v0"):
         wait_for(training(lab, name), timeout=BEGUN)
@@ -171,7 +172,7 @@ def job(lab: Lab) -> dict[str, str]:
 
 def test_a_second_signal_ends_all_at_once_and_a_warned_job_is_requeued_once(lab: Lab):
     script = variant(lab, "sleeps", config__fault="sleeps")  # for a minute, in its fourth batch
-    env = {"TORCH_LAB_GRACE_PERIOD": "600"} | job(lab)
+    env = {"TORCH_LAB_GRACE_PERIOD": "600"} | job(lab) | FORKED
     started = lab.start_one("train", script, "-j", "1", env=env)
     wait_for((lab.root / "asleep").exists, timeout=BEGUN)
     os.kill(started.pid, signal.SIGUSR1)
@@ -192,7 +193,8 @@ def test_a_script_twice_in_a_job_that_is_started_again(lab: Lab):
     env = job(lab)
     for _ in range(2):
         assert lab.train(env=env).status == 0
-    again = lab.do("train", HPARAMS, HPARAMS, "-j", "2", env=env | {"SLURM_RESTART_COUNT": "1"})
+    env |= FORKED | {"SLURM_RESTART_COUNT": "1"}
+    again = lab.do("train", HPARAMS, HPARAMS, "-j", "2", env=env)
     assert again.status == 0, again.err
     rows = [line.split() for line in again.out.splitlines() if line.startswith("hparams.py")]
     found = [(row[1], row[-1].rpartition("_")[2]) for row in rows if row[2] == "completed"]

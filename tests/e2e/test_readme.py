@@ -20,7 +20,9 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+import forked_ranks
 from clearml_server.fixture import ClearMLServer
+from forked_starters import FORKED
 from helpers import wait_for
 from pages import Block, Command, blocks, commands
 from torch_lab.mirror.senders import read_state
@@ -87,7 +89,8 @@ def environment(variables: Variables = MappingProxyType({})) -> dict[str, str]:
     return kept | variables
 
 
-HEAVY = ("check", "preview", "export", "show", "diff")  # `lab` imports torch for some of them
+# `lab` imports torch for some of them.
+HEAVY = ("check", "preview", "export", "show", "diff", "submit", "sweep")
 ASKS_STATUS = '; echo "exit status $?"'
 Typing = Callable[[str, Path, Variables], tuple[int, str]]
 
@@ -108,7 +111,7 @@ def typed(text: str, root: Path, variables: Variables) -> tuple[int, str]:
 
 @pytest.fixture
 def quickly(zygote: Zygote, tmp_path: Path) -> Typing:
-    """Type a command; those that import torch are forked, and so is code."""
+    """Type a command; those that import torch are forked, with a pool's, and so is code."""
     log = tmp_path / "said.txt"
 
     def typed_quickly(text: str, root: Path, variables: Variables) -> tuple[int, str]:
@@ -116,19 +119,20 @@ def quickly(zygote: Zygote, tmp_path: Path) -> Typing:
         if entered:
             root, text = root / entered.group(1), text.removeprefix(entered.group())
         command, asks, _ = text.partition(ASKS_STATUS)
-        words, env = shlex.split(command), dict(variables)
+        words = shlex.split(command)
+        env = {**variables, **FORKED, forked_ranks.WANTED: str(log.with_name("ranks.txt"))}
         fails = words[0] == "!"
         del words[:fails]
         while "=" in words[0]:
             name, _, env[name] = words.pop(0).partition("=")
         heavy = words[0] == "lab" and words[1] in HEAVY
-        code = words[:2] == ["python", "-c"]
-        if words[0] not in ("train", "infer") and not heavy and not code:
+        code = as_code(words)
+        if words[0] not in ("train", "infer") and not heavy and code is None:
             return typed(text, root, variables)
         log.unlink(missing_ok=True)
-        if code:
+        if code is not None:
             script = log.with_name("block.py")
-            script.write_text(f"import sys; sys.path.insert(0, '')\n{words[2]}")
+            script.write_text(code)
             pid = zygote.start_script(script, cwd=root, log=log, env=env)
         else:
             pid = zygote.start(*words, cwd=root, log=log, env=env)
@@ -139,6 +143,20 @@ def quickly(zygote: Zygote, tmp_path: Path) -> Typing:
         return 0, f"{said}exit status {status if status >= 0 else 128 - status}\n"
 
     return typed_quickly
+
+
+def as_code(words: list[str]) -> str | None:
+    """What `python …` would do, where that imports torch, in a process that has done so."""
+    program, *rest = words
+    if program == "python" and rest[0] == "-c":
+        return f"import sys; sys.path.insert(0, '')\n{rest[1]}"
+    if program == "python" and rest[0].endswith(".py"):
+        run = f"run_path({rest[0]!r}, run_name='__main__')"
+    elif program == "python" and rest[:2] == ["-m", "pytest"]:
+        rest, run = rest[1:], "run_module('pytest', run_name='__main__', alter_sys=True)"
+    else:
+        return None
+    return f"import runpy, sys; sys.path.insert(0, ''); sys.argv = {rest!r}\nrunpy.{run}\n"
 
 
 @pytest.fixture

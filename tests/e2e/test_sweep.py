@@ -12,6 +12,7 @@ import pytest
 from e2e import sweeping
 from e2e.sweeping import SEARCH, STUDY
 from e2e.tiny_project import EXPERIMENT, Lab
+from forked_starters import FORKED
 from helpers import wait_for
 from terminal import Terminal
 from torch_lab import hparams
@@ -150,8 +151,9 @@ def test_proposals_are_the_same_each_time(tmp_path, zygote):
         script = lab.root / SEARCH
         script.write_text(script.read_text() + DIES.format(dies=dies))
         if name == "cut":
-            assert lab.do("lab", "sweep", SEARCH, "-j", "1").status == -signal.SIGKILL
-        done = lab.do("lab", "sweep", SEARCH, "-j", "1")
+            killed = lab.do("lab", "sweep", SEARCH, "-j", "1", env=FORKED)
+            assert killed.status == -signal.SIGKILL
+        done = lab.do("lab", "sweep", SEARCH, "-j", "1", env=FORKED)
         assert done.status == 0, done.err
         found.append([(each["overrides"], each["value"]) for each in sweeping.check(lab, 3)])
     assert found[0] == found[1]
@@ -170,7 +172,7 @@ def test_trials_that_fail_and_some_that_are_pruned(tmp_path, zygote):
         ' "trainer.init.max_epochs": 2, "validation_pause": 1e-9'
     )
     sweeping.write(lab, asks, sampler="grid", pruner="threshold", pruner_kwargs={"lower": 1e9})
-    done = lab.do("lab", "sweep", SEARCH, "-j", "2")
+    done = lab.do("lab", "sweep", SEARCH, "-j", "2", env=FORKED)
     found = sweeping.trials(lab)
     states = [each["state"] for each in found]
     assert states == ["pruned", "pruned", "failed", "failed"], done.out + done.err
@@ -198,7 +200,7 @@ def test_stopped_and_gone_on_with(tmp_path, zygote):
     assert ended.status == 130, ended.err
     assert {each["state"] for each in sweeping.trials(lab)} == {"interrupted"}
     assert f"stopped: `lab sweep {SEARCH}` goes on" in ended.out
-    again = lab.do("lab", "sweep", SEARCH, "-j", "2")
+    again = lab.do("lab", "sweep", SEARCH, "-j", "2", env=FORKED)
     assert again.status == 0, again.err
     assert again.out.count("goes on as") == 2
     sweeping.check(lab, 3)
@@ -212,7 +214,7 @@ def test_two_share_the_work_of_one_storage(tmp_path, zygote):
     sweeping.write(lab, asks, metric="loss/train", sampler="random", storage=storage, trials=5)
     script = lab.root / SEARCH
     script.write_text(script.read_text() + MEETS)
-    both = [lab.start_one("lab", "sweep", SEARCH, "-j", "1") for _ in range(2)]
+    both = [lab.start_one("lab", "sweep", SEARCH, "-j", "1", env=FORKED) for _ in range(2)]
     ended = [lab.ended(each) for each in both]
     assert [each.status for each in ended] == [0, 0], ended
     sweeping.check(lab, 5)
@@ -232,7 +234,7 @@ def test_a_storage_that_goes_away(tmp_path, zygote):
     script = lab.root / SEARCH
     script.write_text(script.read_text() + LEAVES)
     (lab.root / "leave").touch()
-    left = lab.do("lab", "sweep", SEARCH, "-j", "2", env={"TORCH_LAB_LOST_AFTER": "1"})
+    left = lab.do("lab", "sweep", SEARCH, "-j", "2", env=FORKED | {"TORCH_LAB_LOST_AFTER": "1"})
     assert left.status == 1
     assert f"{STUDY}.journal can't be reached: No such file" in left.err
     assert "Nothing is lost: started again when it is back, the sweep goes on." in left.err
@@ -240,7 +242,8 @@ def test_a_storage_that_goes_away(tmp_path, zygote):
     assert [run["status"] for run in sweeping.runs(lab)] == ["completed"]
     (lab.root / "away").rename(lab.artifacts / ".sweeps" / f"{STUDY}.journal")
     (lab.root / "leave").touch()
-    terminal = Terminal("lab", "sweep", SEARCH, "-j", "2", cwd=lab.root, zygote=zygote)
+    words = ("lab", "sweep", SEARCH, "-j", "2")
+    terminal = Terminal(*words, cwd=lab.root, zygote=zygote, env=FORKED)
     wait = partial(terminal.wait_for, timeout=300)
     wait("; nothing is begun until it can be")
     wait("1 of 2 trials over, the best so far: trial 0, loss/train")
@@ -256,11 +259,11 @@ def test_a_metric_that_no_run_has(tmp_path, zygote):
     """The first run tells; with the right name it counts, and isn't trained again."""
     lab = Lab.copied(tmp_path / "tiny", zygote)
     sweeping.write(lab, WIDTHS, metric="loss/validate", trials=1)
-    wrong = lab.do("lab", "sweep", SEARCH)
+    wrong = lab.do("lab", "sweep", SEARCH, env=FORKED)
     assert wrong.status == 2
     assert "has no value of the sweep's metric 'loss/validate'" in wrong.err
     assert "(SWEEP['metric'], or --metric)" in wrong.err
-    right = lab.do("lab", "sweep", SEARCH, "--metric", "loss/train")
+    right = lab.do("lab", "sweep", SEARCH, "--metric", "loss/train", env=FORKED)
     assert (right.status, right.out.count("begins")) == (0, 0), right.err
     sweeping.check(lab, 1, "--metric", "loss/train")
 
@@ -269,12 +272,12 @@ def test_trials_that_cannot_be_trained(tmp_path, zygote):
     """A mistake ends the search with what the run's command said; so does a row of failures."""
     lab = Lab.copied(tmp_path / "tiny", zygote)
     sweeping.write(lab, '"checkpoint.checkpoint_task_id": "nobody"')
-    mistake = lab.do("lab", "sweep", SEARCH, "-j", "1")
+    mistake = lab.do("lab", "sweep", SEARCH, "-j", "1", env=FORKED)
     assert mistake.status == 2
     assert "trial 0 can't be trained:\nerror: no run" in mistake.err
     assert lab.do("lab", "sweep", SEARCH, "--out", "x.py").status == 2
     sweeping.write(lab, '"fault": "raises", "trainer.init.max_epochs": 2', name="hopeless")
-    failing = lab.do("lab", "sweep", SEARCH, "-j", "1")
+    failing = lab.do("lab", "sweep", SEARCH, "-j", "1", env=FORKED)
     assert failing.status == 1
     said = "3 trials have failed and none is completed, the last one with: ValueError: a bad batch"
     assert said in failing.err

@@ -14,6 +14,7 @@ import pytest
 from e2e import sweeping
 from e2e.sweeping import SEARCH, STUDY
 from e2e.tiny_project import Lab
+from forked_starters import FORKED
 from helpers import wait_for
 
 ASKS = '"config.width": trial.suggest_int("width", 2, 8), "pause": 0.01'
@@ -21,6 +22,7 @@ ASKS = '"config.width": trial.suggest_int("width", 2, 8), "pause": 0.01'
 # and hands out; when a run has just begun to train; when one has just ended.
 KILLS = ["writing"] * 12 + ["training"] * 4 + ["ended"] * 4
 AHEAD = 4  # trials that each start has to do
+REAL = 5  # each fifth start imports what its trials need, and so may be killed amid that
 PATIENCE = 300.0  # seconds, for a machine that does other things
 
 
@@ -31,11 +33,12 @@ def test_a_sweep_that_is_killed_twenty_times(tmp_path, zygote):
     lab = Lab.copied(tmp_path / "tiny", zygote)
     sweeping.write(lab, ASKS, metric="loss/train")
     moments = random.Random(7)
-    for kind in moments.sample(KILLS, len(KILLS)):
-        while not _is_killed(lab, kind, moments):
+    for number, kind in enumerate(moments.sample(KILLS, len(KILLS))):
+        env = FORKED if number % REAL else {}
+        while not _is_killed(lab, kind, moments, env):
             pass  # it was over before it could be
     trials = str(len(sweeping.trials(lab)))
-    done = lab.do("lab", "sweep", SEARCH, "-j", "2", "--trials", trials)
+    done = lab.do("lab", "sweep", SEARCH, "-j", "2", "--trials", trials, env=FORKED)
     assert done.status == 0, done.out + done.err
     assert len(sweeping.check(lab, int(trials))) > KILLS.count("ended")
     wait_for(lambda: not _left(lab), timeout=PATIENCE)
@@ -47,7 +50,7 @@ def test_a_second_process_takes_over_from_one_that_is_killed(tmp_path, zygote):
     first = lab.start_one("lab", "sweep", SEARCH, "-j", "2")
     begun = lambda: [r for r in sweeping.runs(lab) if r["checkpoints"]]  # noqa: E731
     wait_for(lambda: len(begun()) >= 2, timeout=PATIENCE)
-    second = lab.start_one("lab", "sweep", SEARCH, "-j", "1")
+    second = lab.start_one("lab", "sweep", SEARCH, "-j", "1", env=FORKED)
     words = lambda: second.out.read_text() if second.out.exists() else ""  # noqa: E731
     wait_for(lambda: "begins" in words(), timeout=PATIENCE)
     os.kill(first.pid, signal.SIGKILL)
@@ -58,11 +61,12 @@ def test_a_second_process_takes_over_from_one_that_is_killed(tmp_path, zygote):
     wait_for(lambda: not _left(lab), timeout=PATIENCE)
 
 
-def _is_killed(lab: Lab, kind: str, moments: random.Random) -> bool:
+def _is_killed(lab: Lab, kind: str, moments: random.Random, env: dict[str, str]) -> bool:
     """Start the sweep, with something left to do, and kill it at a moment of that kind."""
     trials = len(_runs_that_are(lab, "completed")) + AHEAD
     reached = _moment(lab, kind, moments.randrange(9))
-    started = lab.start_one("lab", "sweep", SEARCH, "-j", "2", "--trials", str(trials))
+    words = ("lab", "sweep", SEARCH, "-j", "2", "--trials", str(trials))
+    started = lab.start_one(*words, env=env)
     wait_for(lambda: reached() or _is_over(started.pid), timeout=PATIENCE, every=0.005)
     time.sleep(moments.random() / 10)
     os.kill(started.pid, signal.SIGKILL)

@@ -5,13 +5,13 @@ What single answers do to a call is in test_server.py, what they do to a file in
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from e2e.tiny_project import HPARAMS, RUN, Lab
 from helpers import environment
 from mirror.mirrored_lab import MirroredLab, mirrored
 from mirror.server_content import Content, facts_of
-from mirror.wild_server import Wild, endless, logged_in, plain, redirect, wild, wild_server
+from mirror.wild_server import Answer, Wild, endless, logged_in, plain, redirect, wild, wild_server
 from torch_lab.errors import ServerUnreachable
 from torch_lab.mirror.server import Server
 from torch_lab.mirror.task import run_tag
@@ -325,21 +325,29 @@ def said_by(code: str, *words: str, of: Wild) -> str:
 
 ZEROS = b"\0" * (1 << 20)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
-LARGE = {
-    "endless": endless(ZEROS, head=b"HTTP/1.1 200 OK\r\n\r\n"),
-    "packed": plain(gzip.compress(ZEROS * 1500, 1), Content_Encoding="gzip"),
-    "packed and endless": endless(gzip.compress(ZEROS * 64, 9), head=HEAD),
-    "one long line of chunks": endless(
+# Made by the test that wants it: packing takes seconds, and each of pytest's workers imports this.
+LARGE: dict[str, Callable[[], Answer]] = {
+    "endless": lambda: endless(ZEROS, head=b"HTTP/1.1 200 OK\r\n\r\n"),
+    "packed": lambda: plain(packed(1500, level=1), Content_Encoding="gzip"),
+    "packed and endless": lambda: endless(packed(64, level=9), head=HEAD),
+    "one long line of chunks": lambda: endless(
         b"1" * 65536, head=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ),
-    "one long header": endless(b"x" * 65536, head=b"HTTP/1.1 200 OK\r\nX-Header: "),
-    "headers": endless(b"X-Header: 1\r\n" * 1000, head=b"HTTP/1.1 200 OK\r\n"),
+    "one long header": lambda: endless(b"x" * 65536, head=b"HTTP/1.1 200 OK\r\nX-Header: "),
+    "headers": lambda: endless(b"X-Header: 1\r\n" * 1000, head=b"HTTP/1.1 200 OK\r\n"),
 }
+
+
+def packed(megabytes: int, *, level: int) -> bytes:
+    """Zeros as gzip packs them, without as many in memory."""
+    packing = zlib.compressobj(level, wbits=zlib.MAX_WBITS | 16)
+    parts = [packing.compress(ZEROS) for _ in range(megabytes)]
+    return b"".join([*parts, packing.flush()])
 
 
 @pytest.mark.parametrize("kind", LARGE)
 def test_no_answer_fills_the_memory(kind: str, wild: Wild, tmp_path: Path) -> None:
-    wild.answers |= {"*auth.login": logged_in, "*": LARGE[kind]}
+    wild.answers |= {"*auth.login": logged_in, "*": LARGE[kind]()}
     began = time.monotonic()
     said = said_by(MEMORY, f"{wild.url}/a", str(tmp_path / "a"), of=wild)
     assert time.monotonic() - began < 60
