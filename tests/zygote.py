@@ -119,6 +119,9 @@ class Zygote:
     def _ask(self, request: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if request["do"] == "start":  # who is killed at once has said nothing, but has a log
+            for path in (request["log"], request["errors"]):
+                Path(path).touch()
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
