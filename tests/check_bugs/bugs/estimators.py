@@ -17,8 +17,8 @@ BUGS = (
     Bug(
         "metric_of_fewer_classes_than_the_labels",
         "baseline",
-        "metric-labels",
-        "0 to 2",
+        "metric",
+        "is of 3 classes, 0 to 2, and y has",
         main=(("MulticlassAUROC(CLASSES)", "MulticlassAUROC(3)"),),
         level=("error",),
     ),
