@@ -5,16 +5,18 @@ What rank 0 gives them, and what it does about them, is as ever; only the start 
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
+
+import nursery
 
 WANTED = "FORKED_RANKS"  # the file that their process ids go to
 _WORD = 16  # bytes of a process id or a status
@@ -25,10 +27,10 @@ def prepare(run: Callable[[], NoReturn]) -> None:
     if file := os.environ.pop(WANTED, ""):
         from torch_lab.engine.ranks import lead
 
-        nursery = _nursery(Path(file), run)
+        ranks = nursery.begin(partial(_attend, Path(file), run))
 
         def start(command: object, **given: Any) -> Started:
-            return Started(nursery, given["env"], given["pass_fds"][0])
+            return Started(ranks, given["env"], given["pass_fds"][0])
 
         lead.subprocess = SimpleNamespace(  # type: ignore[assignment]
             Popen=start, DEVNULL=None, TimeoutExpired=subprocess.TimeoutExpired
@@ -38,12 +40,9 @@ def prepare(run: Callable[[], NoReturn]) -> None:
 class Started:
     """As much of a Popen as rank 0 uses."""
 
-    def __init__(self, nursery: socket.socket, env: Mapping[str, str], channel: int) -> None:
+    def __init__(self, ranks: socket.socket, env: Mapping[str, str], channel: int) -> None:
         self._told, word = os.pipe()
-        content = json.dumps(dict(env)).encode()
-        size = len(content).to_bytes(4, "big")
-        socket.send_fds(nursery, [size], [channel, word, 1, 2])
-        nursery.sendall(content)
+        nursery.ask(ranks, env, [channel, word, 1, 2])
         os.close(word)
         self.pid = int(os.read(self._told, _WORD))
         self._status: int | None = None
@@ -60,39 +59,15 @@ class Started:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def _nursery(file: Path, run: Callable[[], NoReturn]) -> socket.socket:
-    """The way to a process that forks a rank at each request, and ends with this one."""
-    ours, theirs = socket.socketpair()
-    if os.fork():
-        theirs.close()
-        return ours
-    ours.close()
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in _GROUPS}
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        size, given, _, _ = socket.recv_fds(theirs, 4, 4)
-        if not size:
-            os._exit(0)
-        content = theirs.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
-        if os.fork() == 0:
-            _attend(json.loads(content), given, file, before, run)
-        for each in given:
-            os.close(each)
-
-
-_GROUPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)  # what tests send to all
-
-
 def _attend(
+    file: Path,
+    run: Callable[[], NoReturn],
     env: dict[str, str],
     given: Sequence[int],
-    file: Path,
-    before: Mapping[signal.Signals, Any],
-    run: Callable[[], NoReturn],
+    heed: Callable[[], None],
 ) -> NoReturn:
     """Fork the rank, and tell how it ends."""
     channel, word, output, errors = given
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if pid := os.fork():
         os.close(channel)
         with file.open("a") as pids:
@@ -101,8 +76,7 @@ def _attend(
         os.write(word, b"%*d" % (_WORD, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
         os._exit(0)
     os.close(word)
-    for each, handler in before.items():
-        signal.signal(each, handler)
+    heed()
     os.dup2(output, 1)
     os.dup2(errors, 2)
     _, rank = env["_TORCH_LAB_CHANNEL"].split()
