@@ -246,7 +246,7 @@ def _cut_after_the_best(cut: Cuts, kind: str, best: int, whole: Path) -> None:
     stopped = cut.train(f"kind={kind}", *SPARING, status=143, BY="SIGTERM", **at)
     assert (kept(stopped)["best"]["batch"], kept(stopped)["last"]["batch"]) == (best, best + 1)
     killed = cut.train(f"kind={kind}", *SPARING, status=-signal.SIGKILL, **at)
-    assert kept(killed).keys() == {"step-1", "best", "last"}
+    assert kept(killed).keys() in ({"step-1", "best", "last"}, set())  # or amid the first save
     for run in (stopped, killed):
         cut.do("train", "--resume", run.name, PAUSE="1e9")
         assert record(run)["metrics"] == record(whole)["metrics"]

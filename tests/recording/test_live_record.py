@@ -152,7 +152,7 @@ def test_a_float_counts_seconds(training: Training, every: float | timedelta) ->
     begin = time.monotonic()
     while len(training.items()) < 3:
         training.recorder.text("a", "x", every=every)
-    assert time.monotonic() - begin >= 0.4
+    assert time.monotonic() - begin >= 0.398  # the record's clock counts milliseconds
 
 
 @pytest.mark.parametrize("every", [0, -1, 0.0, True, "5", math.nan])
