@@ -235,7 +235,14 @@ def _weight_versions(trainer: pl.Trainer) -> list[tuple[int, int, int]]:
 def _checksum(tensor: torch.Tensor) -> int:
     if tensor.is_meta or type(tensor) is not torch.Tensor:  # sharded: no process has it all
         return 0
-    return int(tensor.flatten().view(torch.uint8).sum(dtype=torch.int64))
+    raw = tensor.flatten().view(torch.uint8)
+    first = -raw.storage_offset() % 8
+    last = first + (len(raw) - first) // 8 * 8
+    if last <= first:
+        return int(raw.sum(dtype=torch.int64))
+    # Eight bytes at a time: one by one they would take fifty times as long.
+    rest = torch.cat([raw[:first], raw[last:]]).sum(dtype=torch.int64)
+    return int(raw[first:last].view(torch.int64).sum()) + int(rest)
 
 
 def _children(loop: _Loop) -> list[_Loop]:
