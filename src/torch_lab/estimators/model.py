@@ -144,4 +144,4 @@ class EstimatorModel(nn.Module):
 
 
 def _digest(state: Tensor) -> str:
-    return hashlib.sha256(state.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(state.numpy().data).hexdigest()

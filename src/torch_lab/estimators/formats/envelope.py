@@ -44,24 +44,30 @@ class Envelope:
             "strangers": list(self.strangers),
         }
         text = json.dumps(header).encode()
-        return torch.frombuffer(bytearray(MAGIC + text + b"\n" + self.payload), dtype=torch.uint8)
+        packed = bytearray(MAGIC + text + b"\n")
+        packed += self.payload  # which may be large: copied once
+        return torch.frombuffer(packed, dtype=torch.uint8)
 
 
-def unpack(tensor: Any) -> Envelope:
-    """What `Envelope.pack` packed; CheckpointDamaged for anything else."""
+def unpack(tensor: Any, *, payload: bool = True) -> Envelope:
+    """What `Envelope.pack` packed; CheckpointDamaged for anything else.
+
+    Without `payload` only what the outside says.
+    """
     if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.uint8 or tensor.ndim != 1:
         raise _damaged("expected a row of bytes")
-    data = tensor.detach().cpu().numpy().tobytes()
-    if not data.startswith(MAGIC):
+    data = tensor.detach().cpu().numpy()
+    outside = data[: len(MAGIC) + _LONGEST_HEADER].tobytes()
+    if not outside.startswith(MAGIC):
         raise _damaged("it doesn't begin as one")
-    end = data.find(b"\n", len(MAGIC), len(MAGIC) + _LONGEST_HEADER)
+    end = outside.find(b"\n", len(MAGIC))
     if end < 0:
         raise _damaged("its header has no end")
     try:
-        header = json.loads(data[len(MAGIC) : end])
+        header = json.loads(outside[len(MAGIC) : end])
     except (ValueError, RecursionError) as error:
         raise _damaged("its header is no JSON") from error
-    return _checked(header, data[end + 1 :])
+    return _checked(header, data[end + 1 :].tobytes() if payload else b"")
 
 
 def _checked(header: Any, payload: bytes) -> Envelope:
