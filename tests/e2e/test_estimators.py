@@ -40,6 +40,8 @@ CONFIGURATION = """
 
     class Cut(pl.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, index):
+            if trainer.global_step == int(os.environ.get("FAIL", -1)):
+                raise RuntimeError("a callback fails")
             if trainer.global_step == int(os.environ.get("CUT", -1)):
                 os.kill(os.getpid(), getattr(signal, os.environ.get("BY", "SIGKILL")))
 
@@ -245,9 +247,13 @@ def _cut_after_the_best(cut: Cuts, kind: str, best: int, whole: Path) -> None:
     at = {"CUT": str(best + 1), "PAUSE": "1e9"}
     stopped = cut.train(f"kind={kind}", *SPARING, status=143, BY="SIGTERM", **at)
     assert (kept(stopped)["best"]["batch"], kept(stopped)["last"]["batch"]) == (best, best + 1)
+    failed = cut.train(f"kind={kind}", *SPARING, status=1, FAIL=str(best + 1), PAUSE="1e9")
+    assert kept(failed).keys() == {"step-1", f"step-{best}", "best", "last", "crash"}
+    assert kept(failed)["best"]["batch"] == best
+    assert np.array_equal(probabilities(failed, kind, "best"), probabilities(whole, kind, "best"))
     killed = cut.train(f"kind={kind}", *SPARING, status=-signal.SIGKILL, **at)
     assert kept(killed).keys() in ({"step-1", "best", "last"}, set())  # or amid the first save
-    for run in (stopped, killed):
+    for run in (stopped, failed, killed):
         cut.do("train", "--resume", run.name, PAUSE="1e9")
         assert record(run)["metrics"] == record(whole)["metrics"]
         assert (run / kept(run)["best"]["file"]).name == f"step-{best}.ckpt"

@@ -147,6 +147,8 @@ class SavePoints(pl.Callback):
     ) -> None:
         """Keep what a debugger needs, beside the checkpoints."""
         if self._saver is not None and not self._searching:
+            if isinstance(exception, Exception):  # who is told to end at once doesn't
+                self._saves.rescue()
             crash.keep(trainer, pl_module, exception, self._saver)
 
     def on_save_checkpoint(

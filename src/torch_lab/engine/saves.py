@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from torch_lab.checkpoints.keeper import SavePoint
 from torch_lab.engine import lightning
 from torch_lab.engine.accounts import Accounts
 from torch_lab.engine.thrift import Thrift
-from torch_lab.errors import SaveFailed
+from torch_lab.errors import SaveFailed, TorchLabError
 
 
 class Saver(Protocol):
@@ -106,6 +106,12 @@ class Saves:
         with self._thrift.freezing():
             self._gather(trainer, point, kept, "unused")
         self._thrift.keep(kept.checkpoint, replace(point, ledger=self._accounts.recorded()))
+
+    def rescue(self) -> None:
+        """Write the best that was held, where training has failed."""
+        if self._saver is not None:
+            with suppress(TorchLabError):  # why training has failed is what is told
+                self._write_held(self._saver, superseded=False)
 
     def _write(self, trainer: pl.Trainer, point: SavePoint, draft: Draft) -> None:
         target: Any = "unused"
