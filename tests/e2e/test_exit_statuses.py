@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_project import HPARAMS, MAIN, RUN, Lab, Outcome, Started
+from tiny_project import EXPERIMENT, HPARAMS, MAIN, RUN, Lab, Outcome, Started
 
 from helpers import argv, environment, wait_for
 
@@ -248,3 +248,32 @@ def test_what_was_written_to_a_file_that_nobody_closed_is_in_it(lab: Lab) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert (lab.root / "left_open.txt").read_text() == "all of it"
+
+
+# -- at the end ------------------------------------------------------------------------------
+
+KEEPS = """
+
+class Log:
+    def __init__(self, name):
+        self.file = Path(__file__).with_name(name).open("w")
+        self.file.write("written\\n")
+        self.itself = self  # only a search for garbage would find that it can go
+
+
+Log("left.txt")
+Log.kept = [Log("kept.txt")]
+ours = train_config
+
+
+def train_config(config):
+    Log.kept.append(Log("configured.txt"))
+    return ours(config)
+"""
+
+
+def test_files_that_nobody_closed_are_written_at_the_end(lab: Lab) -> None:
+    lab.append(KEEPS)
+    lab.command("train", HPARAMS)  # one that imports torch itself
+    for name in ("left.txt", "kept.txt", "configured.txt"):
+        assert (lab.root / EXPERIMENT / name).read_text() == "written\n", name

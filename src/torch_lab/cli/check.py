@@ -92,10 +92,10 @@ def _scripts(words: Sequence[str]) -> list[Path]:
 
 
 def _check(parsed: Parsed) -> int:
-    from torch_lab.utils.interrupts import end_at_once
+    from torch_lab.utils.importing import importing
 
     overrides = assignments(parsed.all("--set"))
-    with end_at_once():
+    with importing():
         from torch_lab.tasks.check import check, describe
     from torch_lab.utils.streams import colorful
 

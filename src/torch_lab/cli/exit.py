@@ -13,10 +13,10 @@ import gc
 import io
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from torch_lab.errors import RunError, Stopped, StoreError, TorchLabError
 from torch_lab.utils.streams import PipeProof, colorful, point_at_nothing
@@ -135,9 +135,22 @@ def _spare_the_clearing_up() -> None:
     """
     if "torch" not in sys.modules:
         return
+    from torch_lab.utils.garbage import objects
+
+    _write_out(gc.get_objects())  # a search would close what is below a file before it is flushed
     gc.collect()
-    for each in gc.get_objects():
-        if issubclass(type(each), (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)):
-            with suppress(OSError, ValueError):  # closed, or its pipe is gone
-                each.flush()
+    _write_out(objects())
     gc.freeze()
+
+
+def _write_out(objects: list[Any]) -> None:
+    writers = {*_kinds(io.BufferedWriter), *_kinds(io.BufferedRandom), *_kinds(io.TextIOWrapper)}
+    for each in [each for each in objects if type(each) in writers]:
+        with suppress(OSError, ValueError):  # closed, or its pipe is gone
+            each.flush()
+
+
+def _kinds(kind: type[Any]) -> Iterator[type[Any]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)

@@ -60,7 +60,7 @@ def command(argv: Sequence[str]) -> int | None:
     from torch_lab import settings
     from torch_lab.store import find
     from torch_lab.tasks.export.options import ExportOptions, out_file
-    from torch_lab.utils.interrupts import end_at_once
+    from torch_lab.utils.importing import importing
     from torch_lab.utils.paths import absolute
 
     (run,), given = parsed.words, parsed.one("--input")
@@ -76,7 +76,7 @@ def command(argv: Sequence[str]) -> int | None:
     try:
         if not run.endswith(".ckpt"):  # a misspelt name is told before torch is imported
             find.resolve(run, ours.artifacts, lost_after=ours.lost_after)
-        with end_at_once():
+        with importing():
             from torch_lab.tasks.export import exporting, report
         done = exporting.export(options, ours, _say)
     except RunNotFound as error:

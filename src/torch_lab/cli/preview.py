@@ -65,9 +65,9 @@ def command(argv: Sequence[str]) -> int | None:
     if answered(parsed, HELP_TEXT):
         return 0
     _check(parsed)
-    from torch_lab.utils.interrupts import end_at_once
+    from torch_lab.utils.importing import importing
 
-    with end_at_once():
+    with importing():
         from torch_lab.tasks.preview import preview, report
     found = preview(_asked(parsed))
     if parsed.has("--json"):

@@ -9,7 +9,7 @@ from torch_lab import hparams as hyperparameters
 from torch_lab import settings as settings_
 from torch_lab.tasks.options import InferOptions
 from torch_lab.utils import launched
-from torch_lab.utils.interrupts import end_at_once
+from torch_lab.utils.importing import importing
 from torch_lab.utils.launched import Launch
 
 if TYPE_CHECKING:  # it imports torch
@@ -29,7 +29,7 @@ def _one_of_several(options: InferOptions, launch: Launch) -> None:
     """A process that torchrun or srun has started: all do the same, and end as one."""
     patience = settings_.load(options.script).join_timeout
     launched.end_with_agent(launch)
-    with end_at_once():
+    with importing():
         from torch_lab.engine.ranks import meeting
         from torch_lab.tasks.predicting import Guest
     if launch.rank == 0:
@@ -42,7 +42,7 @@ def _one_of_several(options: InferOptions, launch: Launch) -> None:
 
 
 def _infer(options: InferOptions, place: Meeting | Guest | None = None) -> None:
-    with end_at_once():  # hyperparameter scripts import torch, too
+    with importing():  # hyperparameter scripts import torch, too
         experiment = experiments.find(options.script)
         hparams = hyperparameters.load(
             experiment.script,

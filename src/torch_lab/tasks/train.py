@@ -17,7 +17,7 @@ from torch_lab.tasks.plan import Plan, interrupted, plan, recorded_plan
 from torch_lab.tasks.pool.child import announce
 from torch_lab.tasks.sweep import membership
 from torch_lab.utils import launched
-from torch_lab.utils.interrupts import end_at_once
+from torch_lab.utils.importing import importing
 from torch_lab.utils.launched import Launch
 
 if TYPE_CHECKING:  # it imports torch
@@ -29,7 +29,7 @@ JOIN = "_TORCH_LAB_JOIN"  # tells the processes of the other ranks which run the
 def train(options: TrainOptions) -> None:
     """Train as `options` say; returns when the run is completed, and raises otherwise."""
     if JOIN in os.environ and _rank() > 0:
-        with end_at_once():
+        with importing():
             from torch_lab.tasks import running
 
         return running.join(options, json.loads(os.environ.pop(JOIN)))
@@ -44,7 +44,7 @@ def train(options: TrainOptions) -> None:
 
 
 def _train(options: TrainOptions, meeting: Meeting | None) -> None:
-    with end_at_once():  # hyperparameter scripts import torch, too
+    with importing():  # hyperparameter scripts import torch, too
         stored = _earlier(options)
         if stored is not None and stored.status == "completed":
             announce(stored.directory, stored.record)
@@ -81,7 +81,7 @@ def start(ready: Plan, stored: StoredRun | None, meeting: Meeting | None = None)
         meeting.gather()
     mirrored = mirroring.prepare(ready, new=stored is None)
     with mirrored.of_training():
-        with end_at_once():
+        with importing():
             from torch_lab.tasks import running
         if stored is None or stored.status == QUEUED:
             return running.begin(ready, mirrored, stored, meeting)
@@ -98,7 +98,7 @@ def _one_of_several(options: TrainOptions, launch: Launch) -> None:
         )
     patience = settings_.load(options.script or Path.cwd()).join_timeout
     launched.end_with_agent(launch)
-    with end_at_once():
+    with importing():
         from torch_lab.engine.ranks import meeting
         from torch_lab.tasks import running
     if launch.rank > 0:

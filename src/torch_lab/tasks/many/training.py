@@ -16,7 +16,7 @@ from torch_lab.tasks.options import TrainOptions
 from torch_lab.tasks.plan import Plan, hparams_scripts, plan, refuse_twice
 from torch_lab.tasks.pool import Job, Pool, Slot, slots
 from torch_lab.utils import launched
-from torch_lab.utils.interrupts import end_at_once
+from torch_lab.utils.importing import importing
 from torch_lab.utils.paths import absolute, display
 from torch_lab.utils.streams import PipeProof
 from torch_lab.utils.text import plural
@@ -29,7 +29,7 @@ def train_many(scripts: Sequence[Path], options: TrainOptions, jobs: int | None)
     """Train all of them; returns the worst exit status."""
     scripts = hparams_scripts(scripts)
     _require_sense(scripts, options)
-    with end_at_once():  # it imports torch to count GPUs, and so do scripts
+    with importing():  # it imports torch to count GPUs, and so do scripts
         places = _slots(options, jobs, len(scripts))
         pool = Pool(places, every=1.0)
         pool.prepare()

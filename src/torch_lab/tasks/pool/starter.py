@@ -8,7 +8,6 @@ and they end with it.
 from __future__ import annotations
 
 import atexit
-import gc
 import json
 import os
 import random
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from torch_lab.tasks.pool.child import PARENT
+from torch_lab.utils.garbage import made_to_stay
 from torch_lab.utils.orphans import ask_system
 from torch_lab.utils.threads import ENDING
 
@@ -56,10 +56,8 @@ class Starter:
     def serve(self) -> dict[str, Any]:
         """Returns only in a forked process: its order."""
         if _FORKS:
-            import torch_lab.tasks.running  # noqa: F401  once for all
-
-            gc.collect()
-            gc.freeze()  # a child's collections would copy what they look at
+            with made_to_stay():  # a child's searches would copy what they look at
+                import torch_lab.tasks.running  # noqa: F401  once for all
         while True:
             ready, _, _ = select.select([0, self._woken], [], [])
             if self._woken in ready:
