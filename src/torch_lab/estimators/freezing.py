@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch_lab.estimators.margins import boosters
 
-def frozen(estimator: Any) -> Any | None:
-    """A copy that shares the members with it, which nothing changes once they are fitted.
 
-    None for what isn't scikit-learn's own: who else grows may well change them.
+def frozen(estimator: Any) -> Callable[[], Any] | None:
+    """What makes it as it is now, when that is asked for; little is done and kept until then.
+
+    None for what isn't scikit-learn's or XGBoost's own: who else grows may well change what is
+    there, as do XGBoost's dart, callbacks and early stopping, which notes the best round.
     """
-    if not type(estimator).__module__.startswith("sklearn."):
+    package = type(estimator).__module__.partition(".")[0]
+    if package == "xgboost":
+        return _cut(estimator)
+    if package != "sklearn":
         return None
     shared = {id(each): each for each in _members(estimator)}
-    return copy.deepcopy(estimator, shared)
+    kept = copy.deepcopy(estimator, shared)
+    return lambda: kept
+
+
+def _cut(estimator: Any) -> Callable[[], Any] | None:
+    """Its first rounds are what it was."""
+    if not boosters.only_adds(estimator) or (booster := estimator.get_booster()).attributes():
+        return None
+    rounds, kept = booster.num_boosted_rounds(), copy.copy(estimator)
+
+    def then() -> Any:
+        kept._Booster = booster[:rounds]
+        return kept
+
+    return then
 
 
 def _members(estimator: Any) -> Iterator[Any]:

@@ -102,8 +102,8 @@ class EstimatorModel(nn.Module):
         """The fitted estimator as bytes; none before it is fitted."""
         if not self.fitted:
             return torch.zeros(0, dtype=torch.uint8)
-        if self._state is None and self._freezing and (kept := frozen(self.estimator)) is not None:
-            return Later(lambda: self._bytes_of(kept))
+        if self._state is None and self._freezing and (then := frozen(self.estimator)) is not None:
+            return Later(lambda: self._bytes_of(then()))
         if self._state is None:
             self._state = self._bytes_of(self.estimator)
         return self._state
