@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import random
 from collections.abc import Iterator
@@ -673,6 +674,32 @@ class Recording(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Workers(pl.Callback):
+    """The processes that each epoch has made."""
+
+    def __init__(self) -> None:
+        self.before = set(multiprocessing.active_children())
+        self.epochs: list[set[Any]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.epochs.append(self.alive())
+
+    def alive(self) -> set[Any]:
+        return set(multiprocessing.active_children()) - self.before
+
+
+def test_persistent_workers_end_with_the_training() -> None:
+    data = DataLoader(Drawing(), 4, seed=1, num_workers=2, persistent_workers=True)
+    module, workers = Recording(), Workers()
+    bare_trainer(workers, max_epochs=2).fit(module, data)
+    first, second = workers.epochs
+    assert len(first) == 2
+    assert first == second
+    assert not workers.alive()  # at exit torch would wait five seconds for each
+    assert [batch[0].tolist() for batch in epoch(data, 2)] == module.seen[:5]
+    assert len(workers.alive()) == 2
 
 
 @pytest.mark.filterwarnings("ignore:You requested to overfit")

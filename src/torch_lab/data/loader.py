@@ -271,7 +271,10 @@ class DataLoader(TorchDataLoader[Any]):
     def _numbered(self, place: tuple[int, int]) -> Iterator[tuple[int, Any]]:
         """The batches from a place on, with their numbers."""
         self._begins = place
-        batches = iter(self._inner())
+        inner = self._inner()
+        batches = iter(inner)
+        if inner is self._kept:
+            self._iterator = inner._iterator  # by this name Lightning ends workers at its end
         return deaths.told(batches) if self.num_workers else batches
 
     # -- what was handed out -----------------------------------------------------------------
@@ -346,7 +349,7 @@ class DataLoader(TorchDataLoader[Any]):
 
     def _inner(self) -> TorchDataLoader[Any]:
         """A plain torch loader over addressed batches; kept where its workers are to persist."""
-        if self._kept is not None:
+        if self._kept is not None and self._iterator is not None:
             return self._kept
         inner = TorchDataLoader(
             NumberedDataset(self.dataset, self.collate_fn, self._auto_collation),
