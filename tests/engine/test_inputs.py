@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,25 @@ def test_what_cannot_go_on_is_said_once() -> None:
     assert not data.shares_itself_out
     assert len(said) == 1
     assert "can't go on exactly in mid-epoch: its dataset is iterable" in said[0]
+
+
+def test_persistent_workers_of_the_baseline_are_those_of_the_training() -> None:
+    def working() -> set[Any]:
+        return set(multiprocessing.active_children()) - before
+
+    class Several(pl.LightningModule):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> None: ...
+
+    before = set(multiprocessing.active_children())
+    workers: dict[str, Any] = {"num_workers": 1, "persistent_workers": True}
+    given = {"a": plain(**workers), "b": [DataLoader(range(10), 2, seed=1, **workers)]}
+    data = inputs(module=Several(), train_dataloaders=plain(), val_dataloaders=given)
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    with data.validated_again():
+        trainer.validate(Several(), **data.validation, verbose=False)
+    first = working()
+    assert len(first) == 2
+    trainer.validate(Several(), **data.validation, verbose=False)
+    assert not working()

@@ -39,6 +39,7 @@ def leave(command: Callable[[], int | None]) -> NoReturn:
         status = report(error)
         _finish(error)
     _settle_streams()
+    _end_workers()
     _spare_the_clearing_up()
     sys.exit(status)
 
@@ -125,6 +126,12 @@ def _settle_streams() -> None:
             stream.flush()
         except (OSError, ValueError):
             point_at_nothing(cast(PipeProof, stream).stream)
+
+
+def _end_workers() -> None:
+    """Loaders of which nobody said that they are done: torch would wait five seconds for each."""
+    if (workers := sys.modules.get("torch_lab.data.workers")) is not None:  # it takes torch
+        workers.kill_all()
 
 
 def _spare_the_clearing_up() -> None:

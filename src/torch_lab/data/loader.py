@@ -99,6 +99,7 @@ class DataLoader(TorchDataLoader[Any]):
         self.seed = seed
         self.pad = pad
         self._open = num_workers is None, pin_memory is None, "persistent_workers" not in kwargs
+        self.goes_on = False  # set while Lightning's end isn't that of the loader's workers
         self.none_idle = False  # set for evaluation while training, where ranks wait for each other
         self._batches_given = batch_sampler is not None
         self._position = (0, 0)  # an epoch, and how many of its batches were handed out
@@ -273,7 +274,7 @@ class DataLoader(TorchDataLoader[Any]):
         self._begins = place
         inner = self._inner()
         batches = iter(inner)
-        if inner is self._kept:
+        if inner is self._kept and not self.goes_on:
             self._iterator = inner._iterator  # by this name Lightning ends workers at its end
         return deaths.told(batches) if self.num_workers else batches
 
@@ -349,7 +350,7 @@ class DataLoader(TorchDataLoader[Any]):
 
     def _inner(self) -> TorchDataLoader[Any]:
         """A plain torch loader over addressed batches; kept where its workers are to persist."""
-        if self._kept is not None and self._iterator is not None:
+        if self._kept is not None and not getattr(self._kept._iterator, "_shutdown", False):
             return self._kept
         inner = TorchDataLoader(
             NumberedDataset(self.dataset, self.collate_fn, self._auto_collation),

@@ -194,7 +194,8 @@ def _train(
     start = setting.start
     if data.validates and hparams.trainer.validate is not None and not start.resuming:
         baseline = {"ckpt_path": start.state, "verbose": False} | hparams.trainer.validate
-        with isolate_rng():  # training draws the same, baseline or none
+        # Training draws the same, baseline or none.
+        with isolate_rng(), data.validated_again():
             trainer.validate(module, **data.validation, **baseline)
     if start.state and lightning.shards(trainer):  # Lightning is about to unpickle it
         files.load(Path(start.state), trust=setting.trust)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -73,6 +74,20 @@ class Inputs:
             return made
 
         return exact
+
+    @contextmanager
+    def validated_again(self) -> Iterator[None]:
+        """Within, a validation leaves persistent workers for those of the training."""
+        given = self.validation.get("dataloaders")
+        loaders = [] if given is None else CombinedLoader(given, "sequential").flattened
+        found = [each for each in loaders if isinstance(each, DataLoader)]
+        for each in found:
+            each.goes_on = True
+        try:
+            yield
+        finally:
+            for each in found:
+                each.goes_on = False
 
     def settle(self, settle: Callable[[Any], None]) -> None:
         """Let the loaders be told what they leave open; those of hooks when they are there."""
