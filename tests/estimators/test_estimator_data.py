@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fitted import batches, classes, configured, trained
+from fitted import batches, classes, configured, trained, values
 from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from torch.utils.data import IterableDataset
 from torchmetrics.classification import (
@@ -132,6 +135,81 @@ def test_sparse_samples(tmp_path):
     )
     expected = LogisticRegression().fit(sparse.csr_matrix(x), y)
     assert np.array_equal(module.model.estimator.coef_, expected.coef_)
+
+
+@pytest.mark.parametrize("form", ["coo", "bsr", "lil"])
+def test_sparse_samples_of_any_format(tmp_path, form):
+    x, y = classes()
+    given = sparse.csr_matrix(x).asformat(form)
+    module = trained(tmp_path, LogisticRegression(), train_data=(given, y), val_data=(given, y))
+    expected = LogisticRegression().fit(given, y).predict_proba(given)
+    assert np.array_equal(module.model.estimator.predict_proba(given), expected)
+
+
+TEXTS = ["a good film", "a bad film", "good and long", "bad and long"] * 5
+NAMES = ["yes", "no"] * 10
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"train_data": (TEXTS, NAMES), "val_data": (np.array(TEXTS), NAMES)},
+        {"train_data": (np.array(TEXTS, dtype=object), NAMES)},
+        {
+            "train_dataloaders": DataLoader(
+                [(text, {"y": name}) for text, name in zip(TEXTS, NAMES, strict=True)], 3
+            )
+        },
+    ],
+    ids=["lists", "objects", "loader"],
+)
+def test_texts_reach_a_vectorizer(tmp_path, data):
+    def made():
+        return make_pipeline(TfidfVectorizer(), LogisticRegression())
+
+    module = trained(tmp_path, made(), **data)
+    expected = made().fit(TEXTS, NAMES).predict_proba(TEXTS)
+    assert np.array_equal(module.model.estimator.predict_proba(TEXTS), expected)
+
+
+class Mean(BaseEstimator):
+    """Of a class that derives from scikit-learn's, and doesn't say what it predicts."""
+
+    def fit(self, x, y):
+        self.mean_ = np.mean(y)
+        return self
+
+    def predict(self, x):
+        return np.full(len(x), self.mean_)
+
+
+class Most(BaseEstimator, ClassifierMixin):
+    def fit(self, x, y):
+        self.most_ = np.bincount(y).argmax()
+        return self
+
+    def predict(self, x):
+        return np.full(len(x), self.most_)
+
+
+@pytest.mark.parametrize("around", [lambda own: own, make_pipeline], ids=["alone", "pipeline"])
+def test_own_classes_that_do_not_say_what_they_predict(tmp_path, around):
+    x, y = values()
+    metrics = {"mae": MeanAbsoluteError()}
+    last = trained(tmp_path, around(Mean()), train_data=(x, y), metrics=metrics).last
+    assert last["loss/train"] == pytest.approx(np.var(y), rel=1e-5)
+    assert last["mae/train"] == pytest.approx(np.abs(y - np.mean(y)).mean(), rel=1e-5)
+    x, y = classes()
+    last = trained(tmp_path, around(Most()), train_data=(x, y)).last
+    assert last["loss/train"] == pytest.approx(np.mean(y != np.bincount(y).argmax()))
+
+
+def test_targets_of_what_predicts_neither_classes_nor_values(tmp_path):
+    x, _ = classes()
+    module = trained(tmp_path, LocalOutlierFactor(novelty=True), train_data=(x, np.ones(len(x))))
+    assert module.last["loss/train"] == pytest.approx(
+        -module.model.estimator.score_samples(x).mean(), rel=1e-5
+    )
 
 
 def test_what_is_not_fitted_is_told():

@@ -25,6 +25,8 @@ def given_to(estimator: Any, x: Any) -> Any:
         array = np.asarray(array)
     if not isinstance(array, np.ndarray) or array.ndim == 2 or not naming.takes_rows(estimator):
         return array
+    if array.ndim == 1 and array.dtype.kind in "OUS":  # texts, for a vectorizer to take apart
+        return array
     return array.reshape(len(array), -1)
 
 

@@ -116,9 +116,10 @@ class EstimatorModule(TrainLabModule):
         y = self.model.targets(md["y"])
         if y.shape != y_pred.shape and y.numel() == y_pred.numel():  # (N, 1) and (N,)
             y = y.reshape(y_pred.shape)
-        step["loss"], parts = self._found(x, y_pred, y)
-        if step["loss"] is not None:
-            self._record_loss(stage, step["loss"], parts, rows(x))
+        loss, parts = self._found(x, y_pred, y)
+        if loss is not None:
+            step["loss"] = loss
+            self._record_loss(stage, loss, parts, rows(x))
         self._record_output(stage, y_pred, y)
 
     def _found(self, x: Any, y_pred: Tensor, y: Tensor) -> tuple[Any, Mapping[str, Tensor]]:

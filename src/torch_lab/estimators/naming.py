@@ -37,11 +37,10 @@ def is_estimator(value: object) -> bool:
 
 def task_of(estimator: Any, *, floating: bool | None = None) -> Task:
     """What it predicts; for a class that doesn't say, `floating` is whether its targets are."""
-    tags = _tags(estimator)
-    told = _told(tags, estimator)
+    told = _told(_tags(estimator), estimator)
     if told in ("classifier", "regressor"):
         return "classifier" if told == "classifier" else "regressor"
-    if tags is not None or told is not None:
+    if told is not None:
         return "other"
     if hasattr(estimator, "predict_proba") or hasattr(estimator, "classes_"):
         return "classifier"

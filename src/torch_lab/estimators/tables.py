@@ -68,6 +68,8 @@ def _tensor(values: Any) -> Any:
     """Arrays of numbers as tensors of the same memory; anything else as it is."""
     if isinstance(values, Tensor) or hasattr(values, "iloc"):
         return values
+    if hasattr(values, "tocsr"):  # rows can't be taken from some of scipy's formats
+        return values if values.format in ("csr", "csc") else values.tocsr()
     if isinstance(values, (list, tuple)):
         values = np.asarray(values)
     if isinstance(values, np.ndarray) and type(values) is np.ndarray:

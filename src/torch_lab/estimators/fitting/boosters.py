@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch_lab.errors import ConfigurationError
 from torch_lab.estimators import arrays
 from torch_lab.estimators.fitting.at_once import fit
 from torch_lab.estimators.fitting.rounds import Schedule
@@ -53,6 +54,12 @@ class Boosting:
     ) -> None:
         self._model = model
         self._validation = validation
+        patience = model.estimator.get_params().get("early_stopping_rounds")
+        if patience and validation is None:
+            raise ConfigurationError(
+                f"early_stopping_rounds={patience} looks at validation data, and there are none",
+                hint="Give val_data or val_dataloaders, or leave early_stopping_rounds out.",
+            )
         self._say = say
         self._schedule = Schedule(model.estimator.get_num_boosting_rounds(), max_epochs)
         self._fit: _Fit | None = None
@@ -76,6 +83,8 @@ class Boosting:
             held, known = self._validation
             y = arrays.targets_for(known["y"])
             options = {"eval_set": [(arrays.given_to(estimator, held), y)], "verbose": False}
+            if known.get("sample_weight") is not None:
+                options["sample_weight_eval_set"] = [arrays.targets_for(known["sample_weight"])]
         own, again = done - base, False
         if own and _draws(estimator):
             again = not base or _can_be_cut(estimator)

@@ -36,7 +36,7 @@ class Passes:
             arguments.append(arrays.targets_for(md["y"]))
         known = self._known(estimator)
         try:
-            estimator.partial_fit(*arguments, **known, **weights(md))
+            estimator.partial_fit(*arguments, **known, **weights(estimator, md, "partial_fit"))
         except ValueError:
             if len(arguments) > 1:
                 self._require_known(arguments[1], known.get("classes"))

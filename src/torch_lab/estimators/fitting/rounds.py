@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_lab.estimators.fitting.at_once import fit
+from torch_lab.estimators.fitting.bins import Bins
 from torch_lab.estimators.margins import Margins
 from torch_lab.estimators.model import EstimatorModel
 from torch_lab.utils.text import plural
@@ -60,6 +61,7 @@ class Growing:
         self._parameter = parameter
         rounds = model.estimator.get_params()[parameter]
         self._schedule = Schedule(rounds, max_epochs)
+        self._bins = Bins()
         self.epochs = self._schedule.epochs
         self.line = self._schedule.line
 
@@ -72,7 +74,8 @@ class Growing:
         before = {name: estimator.get_params()[name] for name in changed}
         estimator.set_params(**changed)
         try:
-            fit(estimator, x, md)
+            with self._bins.kept(estimator, x, md.get("y"), md.get("sample_weight")):
+                fit(estimator, x, md)
         finally:
             estimator.set_params(**before)
         return members(estimator) < until
