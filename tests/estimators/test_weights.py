@@ -9,7 +9,8 @@ import xgboost
 from fitted import classes, trained, values
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.ensemble._hist_gradient_boosting import gradient_boosting
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -35,6 +36,31 @@ def test_of_a_pipeline_its_last_step_has_them(tmp_path, depth):
     module = trained(tmp_path, made(), train_data=(x, {"y": y, "sample_weight": weights}))
     assert np.array_equal(module.model.estimator.predict(x), expected)
     assert not np.allclose(made().fit(x, y).predict(x), expected)
+
+
+def test_a_search_passes_them_on_to_a_pipeline(tmp_path):
+    def made():
+        steps = make_pipeline(StandardScaler(), Ridge())
+        return GridSearchCV(steps, {"ridge__alpha": [0.1, 10.0]})
+
+    x, y = values()
+    weights = weighed(len(y))
+    expected = made().fit(x, y, ridge__sample_weight=weights).predict(x)
+    module = trained(tmp_path, made(), train_data=(x, {"y": y, "sample_weight": weights}))
+    assert np.array_equal(module.model.estimator.predict(x), expected)
+
+
+@pytest.mark.parametrize(
+    "around", [make_pipeline, lambda each: GridSearchCV(each, {})], ids=["pipeline", "search"]
+)
+def test_who_takes_none_is_named_within_another(tmp_path, around):
+    x, y = values()
+    with pytest.raises(ConfigurationError, match="KNeighborsRegressor takes no weights"):
+        trained(
+            tmp_path,
+            around(KNeighborsRegressor()),
+            train_data=(x, {"y": y, "sample_weight": y}),
+        )
 
 
 @pytest.mark.parametrize("init", [{}, {"max_epochs": 1}], ids=["fit", "partial_fit"])

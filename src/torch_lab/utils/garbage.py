@@ -38,7 +38,10 @@ def made_to_stay() -> Iterator[None]:
 
 
 def objects() -> list[Any]:
-    """All that this process has made and searches know: what it was forked with is not its own."""
+    """All that this process has made and searches know; from here on they look at all of it.
+
+    What was made to stay before this process was forked is not its own.
+    """
     if _passed_over_in == os.getpid():
         gc.unfreeze()
     return gc.get_objects()

@@ -43,31 +43,42 @@ def weights(estimator: Any, md: Mapping[str, Any], method: str) -> dict[str, Any
     found = md.get("sample_weight")
     if found is None:
         return {}
-    name = _named_by(estimator)
-    if name == "sample_weight" and not _takes(getattr(estimator, method), name):
+    before, weighing = _weighing(estimator)
+    known = parameters(getattr(weighing, method, None))
+    if known and "sample_weight" not in known and not any(map(_open, known.values())):
         raise ConfigurationError(
-            f'md["sample_weight"]: {naming.name_of(estimator)} takes no weights',
+            f'md["sample_weight"]: {naming.name_of(weighing)} takes no weights',
             hint="Leave them out of the metadata, or take an estimator that weighs its samples.",
         )
-    return {name: arrays.targets_for(found)}
+    return {f"{before}sample_weight": arrays.targets_for(found)}
 
 
-def _named_by(estimator: Any) -> str:
-    """What `fit` calls the weights: a pipeline's those of its last step, unless it routes them."""
-    steps = getattr(estimator, "steps", None)
-    if not type(estimator).__module__.startswith(("sklearn.pipeline", "imblearn.pipeline")):
-        return "sample_weight"
+def _weighing(estimator: Any) -> tuple[str, Any]:
+    """Who gets the weights, and what `fit` of the estimator wants before their name.
+
+    A pipeline passes on what is named after a step, a search what its estimator takes.
+    """
+    module = type(estimator).__module__
+    if module.startswith("sklearn.model_selection.") and hasattr(estimator, "estimator"):
+        return _weighing(estimator.estimator)
+    if not module.startswith(("sklearn.pipeline", "imblearn.pipeline")) or not estimator.steps:
+        return "", estimator
     from sklearn import get_config
 
-    if not steps or get_config().get("enable_metadata_routing"):
-        return "sample_weight"
-    name, last = steps[-1]
-    return f"{name}__{_named_by(last)}"
+    if get_config().get("enable_metadata_routing"):
+        return "", estimator
+    name, last = estimator.steps[-1]
+    before, weighing = _weighing(last)
+    return f"{name}__{before}", weighing
 
 
-def _takes(method: Any, name: str) -> bool:
+def parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    """Those of a function; some that are written in C tell none."""
     try:
-        parameters = inspect.signature(method).parameters
-    except (TypeError, ValueError):  # some that are written in C have none
-        return True
-    return name in parameters or any(each.kind == each.VAR_KEYWORD for each in parameters.values())
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def _open(parameter: inspect.Parameter) -> bool:
+    return parameter.kind == parameter.VAR_KEYWORD

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from torch_lab.errors import ConfigurationError
 from torch_lab.estimators import arrays, labels, naming
 from torch_lab.estimators.collecting import require_targets
-from torch_lab.estimators.fitting.at_once import weights
+from torch_lab.estimators.fitting.at_once import parameters, weights
 from torch_lab.estimators.model import EstimatorModel
 from torch_lab.utils.text import shown
 
@@ -45,7 +44,7 @@ class Passes:
 
     def _known(self, estimator: Any) -> dict[str, Any]:
         """All classes, which the first batch needn't have."""
-        if self._model.fitted or "classes" not in _parameters(estimator.partial_fit):
+        if self._model.fitted or "classes" not in parameters(estimator.partial_fit):
             return {}
         return {"classes": self._classes()}
 
@@ -67,10 +66,3 @@ class Passes:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _parameters(function: Any) -> Mapping[str, Any]:
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some that are written in C have none
-        return {}
