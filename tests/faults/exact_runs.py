@@ -62,8 +62,8 @@ class Trial:
 
     def start(self, **env: str) -> int:
         """Begin the run, or resume it where there is one; returns the process and group id."""
-        found = [name for name in self.project.runs() if self._has_record(name)]
-        words = ["train", "--resume", found[-1]] if found else self.begin
+        begun = self.begun()
+        words = ["train", "--resume", begun[-1]] if begun else self.begin
         if any("trainer.init.devices=" in word for word in self.begin):
             self.ranks.write_text("")
             env[forked_ranks.WANTED] = str(self.ranks)
@@ -75,9 +75,14 @@ class Trial:
         kill_group(pid)
         return status
 
+    def begun(self) -> list[str]:
+        """The runs; a claim that was killed before it had a record is none."""
+        return [name for name in self.project.runs() if self._has_record(name)]
+
     def run(self) -> StoredRun:
-        """The newest run."""
-        return self.project.run(self.project.runs()[-1])
+        """The run."""
+        (name,) = self.begun()
+        return self.project.run(name)
 
     def finish(self) -> StoredRun:
         """Go on to the end, if that isn't reached, and leave nothing behind but the run.
@@ -104,9 +109,7 @@ class Trial:
 
     def completed(self) -> bool:
         """Whether the run has come to its end."""
-        if not self.project.runs():
-            return False
-        return self._has_record(self.run().path.name) and self.run().record["status"] == "completed"
+        return bool(self.begun()) and self.run().record["status"] == "completed"
 
 
 def members(group: int) -> list[str]:
