@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 from fitted import batches, classes, trained, values
 from sklearn.cluster import KMeans
 from sklearn.ensemble import (
@@ -16,7 +17,9 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from torch.utils.data import DataLoader as TorchDataLoader
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+from torch_lab.modules import plots
 
 xgboost = pytest.importorskip("xgboost")
 
@@ -77,6 +80,57 @@ def test_rounds(tmp_path, name, max_epochs):
     assert len(module.seen) == (6 if max_epochs == -1 else 4)
     losses = [each["loss/validate"] for each in module.seen]
     assert losses[-1] < losses[0]
+
+
+def test_each_of_many_boosting_rounds_is_logged(tmp_path):
+    x, y = classes()
+    boosting = xgboost.XGBClassifier(n_estimators=130, max_depth=1, n_jobs=1)
+    module = trained(tmp_path, boosting, train_data=(x, y), val_data=(x, y))
+    assert len(module.seen) == 130
+    assert module.way == (
+        "trained in 130 rounds, a round an epoch;"
+        " trainer.init.max_epochs makes it fewer epochs of several rounds"
+    )
+
+
+def test_many_members_that_are_asked_again_each_time(tmp_path):
+    x, y = classes()
+    forest = RandomForestClassifier(130, max_depth=1, random_state=0, warm_start=True)
+    module = trained(tmp_path, forest, train_data=(x, y), val_data=(x, y))
+    assert len(module.seen) == 100
+    assert module.way == "trained in 130 rounds, at most 2 an epoch"
+    by_hand = RandomForestClassifier(130, max_depth=1, random_state=0).fit(x, y)
+    found = module.model.estimator
+    assert np.array_equal(found.predict_proba(x), by_hand.predict_proba(x))
+
+
+# What numpy says of the tensors that torchmetrics hands to matplotlib.
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+def test_plots_of_rounds_pause_and_the_last_is_drawn(tmp_path, monkeypatch):
+    drawn = []
+
+    class Kept:
+        def figure(self, name, figure, **_):
+            drawn.append((name, trainer_epoch[0]))
+
+    class Epoch(pl.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            trainer_epoch[0] = trainer.current_epoch
+
+    trainer_epoch = [0]
+    monkeypatch.setattr(plots, "record", Kept)
+    x, y = classes()
+    trained(
+        tmp_path,
+        ROUNDS["xgboost"](),
+        train_data=(x, y),
+        val_data=(x, y),
+        metrics={"confusion": MulticlassConfusionMatrix(3)},
+        callbacks=[Epoch()],
+    )
+    assert sorted(drawn) == [
+        (f"confusion/{stage}", epoch) for stage in ("train", "validate") for epoch in (0, 5)
+    ]
 
 
 def test_rounds_of_regressors(tmp_path):

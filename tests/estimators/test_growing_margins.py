@@ -16,7 +16,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 
 from torch_lab.estimators.fitting.rounds import Growing
-from torch_lab.estimators.margins import growing
+from torch_lab.estimators.margins import growing, growing_of
 from torch_lab.estimators.model import EstimatorModel
 
 ROUNDS = 6
@@ -104,14 +104,54 @@ def test_the_new_trees_alone(name, added):
     kind, options, data = ADDED[name]
     x, y = data()
     table = torch.from_numpy(x) if isinstance(x, np.ndarray) else x
+    trees = []
     for model in grown(kind, options, table, y):
+        added.clear()
         expected = EstimatorModel(model.estimator)(table)
         found = model(table)
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)
+        trees += added
     # The second time all trees are gone through, too, and both compared.
-    assert added == [(0, 1), *((done, done + 1) for done in range(1, ROUNDS))]
+    assert trees == [(0, 1), *((done, done + 1) for done in range(1, ROUNDS))]
     assert model.margins is None
+
+
+def by_itself(kind, options, x, y):
+    """The estimator, grown by scikit-learn's warm starts alone."""
+    parameter = "max_iter" if kind in HISTOGRAMS else "n_estimators"
+    made = kind(random_state=0, warm_start=True, **options)
+    for rounds in range(1, ROUNDS + 1):
+        made.set_params(**{parameter: rounds}).fit(x, y)
+    return made
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_warm_start_goes_on_from_the_sum_before(name, added):
+    kind, options, data = ADDED[name]
+    x, y = data()
+    trees = []
+    for model in grown(kind, options, x, y):
+        trees.append([*added])
+        added.clear()
+        assert "_raw_predict" not in vars(model.estimator)
+    # Of the first sum and of the second all trees are asked; the second is held against new ones.
+    assert trees == [[], [], *([(done, done + 1)] for done in range(1, ROUNDS - 1))]
+    assert predicted(model.estimator, x) == predicted(by_itself(kind, options, x, y), x)
+
+
+def predicted(estimator, x):
+    method = getattr(estimator, "predict_proba", estimator.predict)
+    return method(x).tolist()
+
+
+@pytest.mark.parametrize("kind", [HISTOGRAMS[0], GradientBoostingClassifier])
+def test_sums_that_are_not_what_all_trees_give_are_dropped(kind, monkeypatch):
+    own = growing_of(kind()).margin
+    monkeypatch.setattr(type(own.__self__), "margin", lambda self, *of: own.__func__(self, *of) + 1)
+    x, y = classes()
+    *_, model = grown(kind, {}, x, y)
+    assert predicted(model.estimator, x) == predicted(by_itself(kind, {}, x, y), x)
 
 
 def test_a_library_that_is_made_otherwise_is_found_out(monkeypatch):

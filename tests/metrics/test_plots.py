@@ -285,3 +285,26 @@ def test_pyplot_is_not_imported_for_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot")
     Plots().show("train", {"m": Odd(1)}, {"m": 1})
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_those_that_pause_are_drawn_as_they_were(kept: Kept) -> None:
+    def found(plots: Plots, own: Drawn, curve: MetricCollection, count: int) -> None:
+        own.update(torch.arange(3).repeat(count), torch.arange(3).repeat(count))
+        curve.update(torch.eye(3), torch.arange(3))
+        plots.show("train", {"own": own, "curve": curve}, {"own": None, "curve": {}})
+        own.reset()
+        curve.reset()
+
+    metrics = Drawn(), MetricCollection({"matrix": MulticlassConfusionMatrix(3)})
+    plots = Plots(pause=1e6)
+    for count in (1, 2, 3):
+        found(plots, *metrics, count)
+        assert kept.figures["own/train"].data[0].z.tolist() == torch.eye(3).tolist()
+    kept.figures.clear()
+    plots.catch_up()
+    assert kept.figures.keys() == {"own/train", "curve (train)/matrix"}
+    assert kept.figures["own/train"].data[0].z.tolist() == (3 * torch.eye(3)).tolist()
+    assert plt.get_fignums() == []
+    kept.figures.clear()
+    plots.catch_up()
+    assert not kept.figures

@@ -19,7 +19,9 @@ from torch_lab.estimators.model import EstimatorModel
 from torch_lab.modules import TrainLabModule, pairs
 from torch_lab.modules.lab import OutputTransform
 from torch_lab.modules.merging import AnyMetric
+from torch_lab.modules.plots import Plots
 
+_PAUSE = 50  # times what drawing takes: a round can be far shorter
 _LOADERS = {
     "train": "train_dataloaders",
     "validate": "val_dataloaders",
@@ -62,6 +64,7 @@ class EstimatorModule(TrainLabModule):
             output_transform,
         )
         self.automatic_optimization = False
+        self._plots = Plots(pause=_PAUSE)
         self._fitter: Fitter | None = None
         self._around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
@@ -95,6 +98,12 @@ class EstimatorModule(TrainLabModule):
         if ended:
             self.trainer.should_stop = True
         return self._evaluate("train", batch)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means and metrics; of the last, draw what comes too soon after others."""
+        super().on_train_epoch_end()
+        if self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs:
+            self._plots.catch_up()
 
     def _evaluate(self, stage: str, batch: Any) -> dict[str, Any]:
         x, md = pairs.to_train_on(batch)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from functools import partial
@@ -30,14 +32,37 @@ class Plots:
     """Puts metrics' plots into the record of the run; says once what can't be put anywhere.
 
     Drawn are metrics whose class has a `plot` of its own, and those with one of torchmetrics
-    whose value is no number, such as a confusion matrix or a curve.
+    whose value is no number, such as a confusion matrix or a curve. Those of a stage pause for
+    `pause` times as long as they took to draw; the last that were left out are not lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0.0) -> None:
+        self._pause = pause
+        self._earliest: dict[str, float] = {}
+        self._left_out: dict[str, tuple[Mapping[str, AnyMetric], Mapping[str, Any]]] = {}
         self._said: set[str] = set()
 
     def show(self, stage: str, metrics: Mapping[str, AnyMetric], values: Mapping[str, Any]) -> None:
         """Draw and write what `metrics` computed; called in every process."""
+        begin = time.monotonic()
+        if begin < self._earliest.get(stage, 0.0):
+            self._left_out[stage] = {name: _kept(metrics[name]) for name in values}, dict(values)
+            return
+        self._left_out.pop(stage, None)
+        self._show_all(stage, metrics, values)
+        end = time.monotonic()
+        self._earliest[stage] = end + self._pause * (end - begin)
+
+    def catch_up(self) -> None:
+        """Draw what was left out last."""
+        while self._left_out:
+            stage, (metrics, values) = self._left_out.popitem()
+            with closing_figures():
+                self._show_all(stage, metrics, values)
+
+    def _show_all(
+        self, stage: str, metrics: Mapping[str, AnyMetric], values: Mapping[str, Any]
+    ) -> None:
         for name, value in values.items():
             metric = metrics[name]
             if not isinstance(metric, MetricCollection):
@@ -110,6 +135,12 @@ def closing_figures() -> Iterator[None]:
     finally:
         for number in _open_figures() - before:
             _pyplot().close(number)
+
+
+def _kept(metric: AnyMetric) -> AnyMetric:
+    """The metric, with what it has gathered where its plot needs that."""
+    asked = isinstance(metric, MetricCollection) or _plots_itself(metric)
+    return copy.deepcopy(metric) if asked else metric
 
 
 def _given(value: Any) -> Any:

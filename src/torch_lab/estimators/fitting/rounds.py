@@ -1,7 +1,8 @@
 """Boosting, and other ensembles that grow: some rounds an epoch, and all of them in the end.
 
-The number of rounds is the estimator's own. Each has its epoch, or so many of them that there are
-`max_epochs`; where hparams are silent, at most 100.
+The number of rounds is the estimator's own. Each has its epoch, unless `max_epochs` says that there
+are fewer: an epoch has several rounds then. Where hparams are silent, what doesn't add its rounds
+up has at most 100 epochs: after each it is asked for the predictions of all its members.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_lab.estimators.fitting.at_once import fit
-from torch_lab.estimators.fitting.bins import Bins
-from torch_lab.estimators.margins import Margins
+from torch_lab.estimators.fitting.warm_starts import WarmStarts
+from torch_lab.estimators.margins import Margins, growing_of
 from torch_lab.estimators.model import EstimatorModel
 from torch_lab.utils.text import plural
 
-MOST_EPOCHS = 100
+_MANY = 100  # epochs
 
 
 class Schedule:
@@ -23,7 +24,7 @@ class Schedule:
 
     def __init__(self, rounds: int, max_epochs: int | None) -> None:
         self.rounds = rounds
-        self.epochs = max(1, min(rounds, max_epochs or MOST_EPOCHS))
+        self.epochs = max(1, min(rounds, max_epochs or rounds))
         self._base: int | None = None
 
     def until(self, epoch: int, done: int) -> int:
@@ -48,6 +49,8 @@ class Schedule:
         """It in words."""
         each = -(-self.rounds // self.epochs)
         few = "a round an epoch" if each == 1 else f"at most {each} an epoch"
+        if self.epochs > _MANY:
+            few += "; trainer.init.max_epochs makes it fewer epochs of several rounds"
         return f"trained in {plural(self.rounds, 'round')}, {few}"
 
 
@@ -60,8 +63,9 @@ class Growing:
         self._model = model
         self._parameter = parameter
         rounds = model.estimator.get_params()[parameter]
-        self._schedule = Schedule(rounds, max_epochs)
-        self._bins = Bins()
+        adds_up = growing_of(model.estimator) is not None
+        self._schedule = Schedule(rounds, max_epochs or (None if adds_up else _MANY))
+        self._warm = WarmStarts()
         self.epochs = self._schedule.epochs
         self.line = self._schedule.line
 
@@ -74,7 +78,7 @@ class Growing:
         before = {name: estimator.get_params()[name] for name in changed}
         estimator.set_params(**changed)
         try:
-            with self._bins.kept(estimator, x, md.get("y"), md.get("sample_weight")):
+            with self._warm.kept(estimator, x, md.get("y"), md.get("sample_weight")):
                 fit(estimator, x, md)
         finally:
             estimator.set_params(**before)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from torch_lab.estimators.margins.sums import Margins
+from torch_lab.estimators.margins.sums import Adding, Margins, growing_of
 
-__all__ = ["Margins"]
+__all__ = ["Adding", "Margins", "growing_of"]

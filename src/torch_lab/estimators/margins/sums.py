@@ -113,15 +113,19 @@ def _nothing() -> None:
     return None
 
 
+def growing_of(estimator: Any) -> Adding | None:
+    """How one of scikit-learn's adds up; None where it isn't known to."""
+    kind = type(estimator)
+    if not kind.__module__.startswith("sklearn.ensemble.") or kind.__name__ not in _GROWING:
+        return None
+    return _GROWING[kind.__name__](estimator)
+
+
 def _adding(estimator: Any) -> Adding | None:
     """How it adds up; None where a round may change what those before it have come to."""
-    kind = type(estimator)
-    if kind.__module__.startswith("sklearn.ensemble."):
-        known = _GROWING.get(kind.__name__)
-        return None if known is None else known(estimator)
     if "_Booster" in vars(estimator) and boosters.only_adds(estimator):
         return boosters.Trees(estimator)
-    return None
+    return growing_of(estimator)
 
 
 def _agrees(whole: Any, ensemble: Adding, method: str, added: Callable[[], Any]) -> bool:
