@@ -1,7 +1,7 @@
 """What the same costs without torch-lab: Lightning alone, and a plain loop.
 
-python -m benchmarks.bare lightning|plain FOLDER      eight epochs of the small convolution net
-python -m benchmarks.bare forest|rounds|judged FOLDER an estimator, fitted and judged
+python -m benchmarks.bare lightning|plain FOLDER              epochs of the small convolution net
+python -m benchmarks.bare forest|rounds|judged|staged FOLDER  an estimator, fitted and judged
 """
 
 from __future__ import annotations
@@ -116,6 +116,22 @@ def judged(folder: Path) -> None:
     model.save_model(folder / "judged.ubj")
 
 
+def staged(folder: Path) -> None:
+    """Call `fit`, then compute and print of each round what `train` logs."""
+    import pytorch_lightning  # noqa: F401  what `train` imports
+    import skops.io
+
+    train, val = map(arrays, image_loaders())
+    model = estimator("staged").fit(*train)
+    for split, (x, y) in {"train": train, "validate": val}.items():
+        metrics = scores()
+        for epoch, predicted in enumerate(model.staged_predict_proba(x)):
+            made = torch.from_numpy(predicted).float()
+            found = {name: judge(each, made, y) for name, each in metrics.items()}
+            print(epoch, split, found, float(nll_loss(made.log(), torch.from_numpy(y))))
+    skops.io.dump(model, folder / "staged.skops")
+
+
 def arrays(loader: DataLoader[Any]) -> tuple[Any, Any]:
     """All samples of a loader, a row each, and their targets."""
     batches = [(x.flatten(1), md["y"]) for x, md in loader]
@@ -130,5 +146,5 @@ def judge(metric: Any, predicted: torch.Tensor, y: Any) -> float:
 
 
 if __name__ == "__main__":
-    subjects = (lightning, plain, forest, rounds, judged)
+    subjects = (lightning, plain, forest, rounds, judged, staged)
     {each.__name__: each for each in subjects}[sys.argv[1]](Path(sys.argv[2]))

@@ -21,6 +21,9 @@ WHAT = {
         "judged": "`train` of XGBoost in 50 rounds (plain: `fit`, the same metrics each round)",
         "rounds": "`train` of XGBoost in 50 rounds (plain: `fit`, XGBoost's metrics each round)",
     },
+    "staged": {
+        "staged": "`train` of HistGradientBoosting in 100 rounds (plain: `fit`, the same metrics)",
+    },
 }
 
 

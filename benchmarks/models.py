@@ -114,6 +114,10 @@ def estimator(name: str) -> Any:
         from sklearn.ensemble import RandomForestClassifier
 
         return RandomForestClassifier(n_estimators=150, random_state=0)
+    if name == "staged":
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier(max_iter=100, early_stopping=False)
     from xgboost import XGBClassifier
 
     return XGBClassifier(n_estimators=50, max_depth=4, n_jobs=1)

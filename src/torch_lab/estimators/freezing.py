@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from torch_lab.estimators.margins import boosters
@@ -20,8 +20,7 @@ def frozen(estimator: Any) -> Callable[[], Any] | None:
         return _cut(estimator)
     if package != "sklearn":
         return None
-    shared = {id(each): each for each in _members(estimator)}
-    kept = copy.deepcopy(estimator, shared)
+    kept = copy.deepcopy(estimator, _shared(estimator))
     return lambda: kept
 
 
@@ -38,8 +37,8 @@ def _cut(estimator: Any) -> Callable[[], Any] | None:
     return then
 
 
-def _members(estimator: Any) -> Iterator[Any]:
+def _shared(estimator: Any) -> dict[int, Any]:
+    """What deepcopy takes for what holds the members: the same ones, to which none is added."""
     own = vars(estimator)
-    grown = own.get("estimators_", own.get("_predictors", ()))
-    for each in grown.ravel() if hasattr(grown, "ravel") else grown:
-        yield from each if isinstance(each, list | tuple) else [each]
+    held = own.get("estimators_", own.get("_predictors"))
+    return {} if held is None else {id(held): copy.copy(held)}

@@ -1,7 +1,7 @@
 """What each warm start of scikit-learn's boosting would find anew of the same samples.
 
-HistGradientBoosting bins them: with weights that takes longer than a round. Both kinds go through
-all of their trees for what the rounds so far come to: a cost of rounds squared.
+HistGradientBoosting checks and bins them: with weights that takes longer than a round. Both kinds
+go through all of their trees for what the rounds so far come to: a cost of rounds squared.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class WarmStarts:
         self._of: tuple[Any, ...] = ()
         self._versions: tuple[int, ...] = ()
         self._bins: tuple[Any, Any] | None = None  # the mapper, and the samples in its bins
+        self._categories: Any = None
         self._sum = _Sum()
 
     @contextmanager
@@ -37,13 +38,27 @@ class WarmStarts:
             self._of, self._versions, self._bins, self._sum = of, _versions(of), None, _Sum()
         own = {"_raw_predict": self._summing(estimator)}
         if hasattr(estimator, "_bin_data"):
-            own["_bin_data"] = self._binning(estimator)
+            own |= {
+                "_preprocess_X": self._checking(estimator),
+                "_bin_data": self._binning(estimator),
+            }
         vars(estimator).update(own)
         try:
             yield
         finally:
             for name in own:
                 del vars(estimator)[name]
+
+    def _checking(self, estimator: Any) -> Callable[..., Any]:
+        def preprocess(x: Any, *, reset: bool) -> Any:
+            if reset and self._bins is not None:
+                return self._bins[1], self._categories  # as many, and they will be binned
+            found = type(estimator)._preprocess_X(estimator, x, reset=reset)
+            if reset:
+                self._categories = found[1]
+            return found
+
+        return preprocess
 
     def _binning(self, estimator: Any) -> Callable[..., Any]:
         def bin_data(x: Any, sample_weight: Any, is_training_data: bool) -> Any:
