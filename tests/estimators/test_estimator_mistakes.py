@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from torch_lab.data import DataLoader
 from torch_lab.errors import ConfigurationError
@@ -129,3 +129,75 @@ def test_what_may_have_epochs_is_told_when_its_samples_are_counted(tmp_path):
     made = HistGradientBoostingClassifier(max_iter=1)  # many samples: it would stop by itself
     with pytest.raises(ConfigurationError, match=r"^trainer\.init\.max_epochs: .* has no epochs"):
         trained(tmp_path, made, init={"max_epochs": 5}, train_data=(x, y))
+
+
+# -- what a library refuses ------------------------------------------------------------------
+
+NAN = np.array([[0.0], [1.0], [np.nan]], dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "x", "y", "words"),
+    [
+        (
+            LogisticRegression(C=-1),
+            NAN[:2],
+            [0, 1],
+            "LogisticRegression refuses what it was given: The 'C' parameter of LogisticRegression"
+            " must be a float in the range (0.0, inf]. Got -1 instead.\n"
+            "Mend the data, or what the estimator is made with.",
+        ),
+        (
+            LogisticRegression(),
+            NAN,
+            [0, 1, 0],
+            "LogisticRegression refuses what it was given: Input X contains NaN.\n"
+            "LogisticRegression does not accept missing values",
+        ),
+        (
+            xgboost.XGBRegressor(n_jobs=1),
+            NAN,
+            NAN[:, 0],
+            "XGBRegressor refuses what it was given: Label contains NaN, infinity or a value too"
+            " large.\nMend the data, or what the estimator is made with.",
+        ),
+        (
+            xgboost.XGBClassifier(n_jobs=1),
+            NAN[:2],
+            ["a", "b"],
+            "XGBClassifier refuses what it was given: Invalid classes inferred from unique values"
+            " of `y`.  Expected: [0 1], got ['a' 'b']\n"
+            "XGBoost counts classes from 0 on: scikit-learn's LabelEncoder makes them so.",
+        ),
+    ],
+    ids=["parameter", "gaps", "xgboost", "classes"],
+)
+def test_what_a_library_refuses_to_fit(tmp_path, estimator, x, y, words):
+    with pytest.raises(ConfigurationError) as raised:
+        trained(tmp_path, estimator, train_data=(x, np.asarray(y)))
+    assert str(raised.value).startswith(words)
+
+
+def test_what_a_library_refuses_a_batch_of(tmp_path):
+    loader = batches(np.concatenate([NAN, NAN]), np.arange(6) % 2, 6)
+    with pytest.raises(ConfigurationError, match=r"SGDClassifier refuses .* Input X contains NaN"):
+        trained(tmp_path, SGDClassifier(), init={"max_epochs": 1}, train_dataloaders=loader)
+
+
+def test_what_a_library_refuses_to_predict(tmp_path):
+    x, y = classes()
+    with pytest.raises(ConfigurationError) as raised:
+        trained(tmp_path, LogisticRegression(), train_data=(x, y), val_data=(x[:, :3], y))
+    assert str(raised.value).startswith(
+        "LogisticRegression refuses what it was given: X has 3 features, but LogisticRegression is"
+        " expecting 8 features as input."
+    )
+
+
+def test_what_the_users_own_code_refuses_keeps_its_traceback(tmp_path):
+    def refuse(x):
+        raise ValueError("not these")
+
+    own = make_pipeline(FunctionTransformer(refuse), LogisticRegression())
+    with pytest.raises(ValueError, match="not these"):
+        trained(tmp_path, own, train_data=classes())

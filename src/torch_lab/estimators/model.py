@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_lab.errors import CheckpointMismatch, ConfigurationError
-from torch_lab.estimators import arrays, labels, naming
+from torch_lab.estimators import arrays, labels, naming, refusals
 from torch_lab.estimators.freezing import frozen
 from torch_lab.estimators.margins import Margins
 from torch_lab.utils.later import Later
@@ -40,8 +40,16 @@ class EstimatorModel(nn.Module):
     def forward(self, x: Any) -> Tensor:
         """Probabilities (N, C) where the estimator has them, else its classes or values (N,)."""
         given = arrays.given_to(self.estimator, x)
-        try:
+        with refusals.told(self.estimator), self._telling_unfitted():
             predicted = self._predicted(x, given)
+        if predicted.is_floating_point() and bool(predicted.isnan().any()):
+            self.say_once(f"{naming.name_of(self.estimator)} predicts NaN for some samples")
+        return predicted
+
+    @contextmanager
+    def _telling_unfitted(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # any: only one that says "not fitted" is told otherwise
             if type(error).__name__ == "NotFittedError" and not self.fitted:
                 raise ConfigurationError(
@@ -49,9 +57,6 @@ class EstimatorModel(nn.Module):
                     hint="--checkpoint RUN takes a run's.",
                 ) from error
             raise
-        if predicted.is_floating_point() and bool(predicted.isnan().any()):
-            self.say_once(f"{naming.name_of(self.estimator)} predicts NaN for some samples")
-        return predicted
 
     def _predicted(self, x: Any, given: Any) -> Tensor:
         if self.task == "classifier" and hasattr(self.estimator, "predict_proba"):

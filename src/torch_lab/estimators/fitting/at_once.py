@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_lab.errors import ConfigurationError
-from torch_lab.estimators import arrays, naming
+from torch_lab.estimators import arrays, naming, refusals
 from torch_lab.estimators.model import EstimatorModel
 
 
@@ -35,7 +35,9 @@ def fit(estimator: Any, x: Any, md: Mapping[str, Any], **more: Any) -> None:
     arguments = [arrays.given_to(estimator, x)]
     if "y" in md:
         arguments.append(arrays.targets_for(md["y"]))
-    estimator.fit(*arguments, **weights(estimator, md, "fit"), **more)
+    weighed = weights(estimator, md, "fit")
+    with refusals.told(estimator):
+        estimator.fit(*arguments, **weighed, **more)
 
 
 def weights(estimator: Any, md: Mapping[str, Any], method: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from torch_lab.errors import ConfigurationError
-from torch_lab.estimators import arrays, labels, naming
+from torch_lab.estimators import arrays, labels, naming, refusals
 from torch_lab.estimators.collecting import require_targets
 from torch_lab.estimators.fitting.at_once import parameters, weights
 from torch_lab.estimators.model import EstimatorModel
@@ -34,12 +34,14 @@ class Passes:
         if "y" in md:
             arguments.append(arrays.targets_for(md["y"]))
         known = self._known(estimator)
-        try:
-            estimator.partial_fit(*arguments, **known, **weights(estimator, md, "partial_fit"))
-        except ValueError:
-            if len(arguments) > 1:
-                self._require_known(arguments[1], known.get("classes"))
-            raise
+        weighed = weights(estimator, md, "partial_fit")
+        with refusals.told(estimator):
+            try:
+                estimator.partial_fit(*arguments, **known, **weighed)
+            except ValueError:
+                if len(arguments) > 1:
+                    self._require_known(arguments[1], known.get("classes"))
+                raise
         return False
 
     def _known(self, estimator: Any) -> dict[str, Any]:
