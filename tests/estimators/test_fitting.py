@@ -93,6 +93,13 @@ def test_each_of_many_boosting_rounds_is_logged(tmp_path):
     )
 
 
+def test_many_rounds_of_a_booster_that_weighs_all_trees_anew(tmp_path):
+    x, y = classes()
+    dart = xgboost.XGBClassifier(n_estimators=102, booster="dart", max_depth=1, n_jobs=1)
+    module = trained(tmp_path, dart, train_data=(x, y), val_data=(x, y))
+    assert len(module.seen) == 100
+
+
 def test_many_members_that_are_asked_again_each_time(tmp_path):
     x, y = classes()
     forest = RandomForestClassifier(130, max_depth=1, random_state=0, warm_start=True)

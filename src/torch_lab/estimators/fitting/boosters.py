@@ -61,7 +61,8 @@ class Boosting:
                 hint="Give val_data or val_dataloaders, or leave early_stopping_rounds out.",
             )
         self._say = say
-        self._schedule = Schedule(model.estimator.get_num_boosting_rounds(), max_epochs)
+        rounds, adds_up = model.estimator.get_num_boosting_rounds(), _can_be_cut(model.estimator)
+        self._schedule = Schedule(rounds, max_epochs, adds_up=adds_up)
         self._fit: _Fit | None = None
         self.epochs = self._schedule.epochs
         self.line = self._schedule.line

@@ -20,11 +20,15 @@ _MANY = 100  # epochs
 
 
 class Schedule:
-    """How many rounds are done after each epoch."""
+    """How many rounds are done after each epoch.
 
-    def __init__(self, rounds: int, max_epochs: int | None) -> None:
+    `adds_up`: whether the predictions after a round are those before it, and what it adds.
+    """
+
+    def __init__(self, rounds: int, max_epochs: int | None, *, adds_up: bool) -> None:
         self.rounds = rounds
-        self.epochs = max(1, min(rounds, max_epochs or rounds))
+        most = max_epochs or (rounds if adds_up else _MANY)
+        self.epochs = max(1, min(rounds, most))
         self._base: int | None = None
 
     def until(self, epoch: int, done: int) -> int:
@@ -64,7 +68,7 @@ class Growing:
         self._parameter = parameter
         rounds = model.estimator.get_params()[parameter]
         adds_up = growing_of(model.estimator) is not None
-        self._schedule = Schedule(rounds, max_epochs or (None if adds_up else _MANY))
+        self._schedule = Schedule(rounds, max_epochs, adds_up=adds_up)
         self._warm = WarmStarts()
         self.epochs = self._schedule.epochs
         self.line = self._schedule.line
