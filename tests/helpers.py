@@ -195,6 +195,10 @@ class Project:
             return []
         return sorted(p.name for p in self.artifacts.iterdir() if not p.name.startswith("."))
 
+    def begun(self) -> list[str]:
+        """The runs that have a record; a claim may be killed before it has one."""
+        return [name for name in self.runs() if (self.artifacts / name / "run.json").exists()]
+
     def command(self, *words: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         return command(*words, cwd=self.root, **kwargs)
 

@@ -62,7 +62,7 @@ class Trial:
 
     def start(self, **env: str) -> int:
         """Begin the run, or resume it where there is one; returns the process and group id."""
-        begun = self.begun()
+        begun = self.project.begun()
         words = ["train", "--resume", begun[-1]] if begun else self.begin
         if any("trainer.init.devices=" in word for word in self.begin):
             self.ranks.write_text("")
@@ -75,13 +75,9 @@ class Trial:
         kill_group(pid)
         return status
 
-    def begun(self) -> list[str]:
-        """The runs; a claim that was killed before it had a record is none."""
-        return [name for name in self.project.runs() if self._has_record(name)]
-
     def run(self) -> StoredRun:
         """The run."""
-        (name,) = self.begun()
+        (name,) = self.project.begun()
         return self.project.run(name)
 
     def finish(self) -> StoredRun:
@@ -104,12 +100,9 @@ class Trial:
         """What all the starts have printed."""
         return self.log.read_text()
 
-    def _has_record(self, name: str) -> bool:
-        return (self.project.artifacts / name / "run.json").exists()
-
     def completed(self) -> bool:
         """Whether the run has come to its end."""
-        return bool(self.begun()) and self.run().record["status"] == "completed"
+        return bool(self.project.begun()) and self.run().record["status"] == "completed"
 
 
 def members(group: int) -> list[str]:

@@ -116,8 +116,7 @@ def _lives(training: Started) -> bool:
 
 def runs(lab: MirroredLab) -> list[StoredRun]:
     """What there is of runs; one that was killed at its very beginning is none."""
-    found = [lab.run(name) for name in lab.runs()]
-    return [run for run in found if (run.path / "run.json").exists()]
+    return [lab.run(name) for name in lab.begun()]
 
 
 @pytest.mark.slow

@@ -177,7 +177,7 @@ def test_killed_at_any_moment_nothing_half_made_is_in_the_queue(queued: QueuedLa
         time.sleep(random.uniform(0.2, 4.0))
         os.killpg(started.pid, signal.SIGKILL)
         lab.ended(started)
-    records = [lab.run(name).record for name in lab.runs()]
+    records = [lab.run(name).record for name in lab.begun()]
     ready = {each["queued"].get("task") for each in records if each["status"] == "queued"}
     wait_for(lambda: set(queued.waiting()) <= ready)  # a process may still be asking
     for each in records:
