@@ -113,30 +113,32 @@ def test_many_members_that_are_asked_again_each_time(tmp_path):
 
 # What numpy says of the tensors that torchmetrics hands to matplotlib.
 @pytest.mark.filterwarnings("ignore:__array__ implementation")
-def test_plots_of_rounds_pause_and_the_last_is_drawn(tmp_path, monkeypatch):
-    drawn = []
+@pytest.mark.parametrize("stops", [False, True], ids=["at its end", "early"])
+def test_plots_of_rounds_pause_and_the_last_is_drawn(tmp_path, monkeypatch, stops):
+    epoch, drawn = [0], []
 
     class Kept:
         def figure(self, name, figure, **_):
-            drawn.append((name, trainer_epoch[0]))
+            drawn.append((name, epoch[0]))
 
     class Epoch(pl.Callback):
         def on_train_epoch_start(self, trainer, pl_module):
-            trainer_epoch[0] = trainer.current_epoch
+            epoch[0] = trainer.current_epoch
 
-    trainer_epoch = [0]
     monkeypatch.setattr(plots, "record", Kept)
     x, y = classes()
+    early = pl.callbacks.EarlyStopping("loss/validate", patience=3, min_delta=10.0)
     trained(
         tmp_path,
         ROUNDS["xgboost"](),
         train_data=(x, y),
         val_data=(x, y),
         metrics={"confusion": MulticlassConfusionMatrix(3)},
-        callbacks=[Epoch()],
+        callbacks=[Epoch(), early] if stops else [Epoch()],
     )
+    last = 3 if stops else 5
     assert sorted(drawn) == [
-        (f"confusion/{stage}", epoch) for stage in ("train", "validate") for epoch in (0, 5)
+        (f"confusion/{stage}", epoch) for stage in ("train", "validate") for epoch in (0, last)
     ]
 
 

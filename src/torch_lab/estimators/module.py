@@ -105,6 +105,10 @@ class EstimatorModule(TrainLabModule):
         if self.trainer.should_stop or self.current_epoch + 1 == self.trainer.max_epochs:
             self._plots.catch_up()
 
+    def on_train_end(self) -> None:
+        """Draw the last epoch's where nobody knew that it was: EarlyStopping comes after it."""
+        self._plots.catch_up()
+
     def _evaluate(self, stage: str, batch: Any) -> dict[str, Any]:
         x, md = pairs.to_train_on(batch)
         if "y" in md:
